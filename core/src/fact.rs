@@ -1,0 +1,1 @@
+//! Everything that is ever written down.

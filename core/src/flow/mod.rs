@@ -1,0 +1,1 @@
+//! The workflow language: documents, cursor, stacks, variables, actions.

@@ -1,0 +1,1 @@
+//! Sound: G.711, WAV, resampling, tones, playout, recording. Pure.

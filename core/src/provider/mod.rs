@@ -1,0 +1,3 @@
+//! The phone network's own words. One folder a provider, all pure.
+
+pub mod twilio;

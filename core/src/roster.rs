@@ -1,0 +1,1 @@
+//! Which calls exist, who is rebuilt, who is turned away.

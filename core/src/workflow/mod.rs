@@ -1,0 +1,1 @@
+//! A main workflow around a run.
