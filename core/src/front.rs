@@ -163,7 +163,8 @@ pub struct Refusal {
 impl Refusal {
     /// For a carrier that finds out before the whole body has come.
     pub fn too_large() -> Refusal {
-        Refusal::new(413, "too_large", "the body has more than 65536 bytes", String::new())
+        let log = format!("a body of more than {BODY_BYTES_MAX} bytes");
+        Refusal::new(413, "too_large", "the body has more than 65536 bytes", log)
     }
 
     fn new(status: u16, code: &'static str, message: &'static str, log: String) -> Refusal {

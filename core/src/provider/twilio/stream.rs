@@ -1,6 +1,6 @@
 //! Media Streams messages: what comes over the socket, read tolerantly, and the three kinds that go out.
 //!
-//! Fifty messages a second and call are media, all of one shape; [`quick`] reads that shape without building anything.
+//! Fifty messages a second and call are media, all of one shape; `quick` reads that shape without building anything.
 //! Whatever is in any way unusual takes the long way through a JSON reader, and both ways agree.
 
 mod quick;

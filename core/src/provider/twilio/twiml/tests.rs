@@ -188,11 +188,13 @@ fn a_length_is_unbounded_as_soon_as_a_human_decides() {
     assert_eq!(seconds(&[Verb::Dial(Dial::default())]), None);
 }
 
-/// Every element with its attributes and own text, as a stranger's reader sees them.
-fn read(document: &str) -> Vec<(String, Vec<(String, String)>, String)> {
+/// Name, attributes and own text.
+type Element = (String, Vec<(String, String)>, String);
+
+/// Every element of a document, as a stranger's reader sees them.
+fn read(document: &str) -> Vec<Element> {
     let mut reader = Reader::from_str(document);
-    let (mut elements, mut open): (Vec<(String, Vec<(String, String)>, String)>, Vec<usize>) =
-        (vec![], vec![]);
+    let (mut elements, mut open): (Vec<Element>, Vec<usize>) = (vec![], vec![]);
     loop {
         let event = reader.read_event().unwrap_or_else(|error| panic!("{error} in {document}"));
         match event {
