@@ -203,8 +203,13 @@ impl Recorder {
         if samples == 0 || (samples < CHUNK_SAMPLES && !all) {
             return None;
         }
-        let mut chunk = Vec::with_capacity((samples * 2 * u64::from(self.config.channels.count())) as usize);
+        let bytes = (samples * 2 * u64::from(self.config.channels.count())) as usize;
+        let mut chunk = Vec::with_capacity(bytes);
         for _ in 0..samples {
+            if self.caller.0.is_empty() && self.us.0.is_empty() {
+                chunk.resize(bytes, 0);
+                break;
+            }
             let (caller, us) = (self.caller.take(), self.us.take());
             match self.config.channels {
                 Channels::Mixed => chunk.extend(caller.saturating_add(us).to_le_bytes()),

@@ -413,10 +413,10 @@ proptest! {
                 5 => playout.hush(now, &mut out),
                 6 => playout.blocked(now),
                 7 => playout.unblocked(now),
-                8 => if !known.is_empty() {
+                8 if !known.is_empty() => {
                     let name: &String = &known[size % known.len()];
                     playout.marked(now, name, &mut out);
-                },
+                }
                 _ => {}
             }
             if act > 2 {
