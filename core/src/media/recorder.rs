@@ -340,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn the_first_word_is_as_late_as_it_was_and_audio_far_ahead_is_dropped() {
+        let mut recorder = Recorder::new(0, PLAIN);
+        recorder.inbound(40, &frame(1000));
+        for _ in 0..400 {
+            recorder.outbound(0, &frame(1000));
+        }
+        assert_eq!(
+            recorder.dropped(),
+            99,
+            "8 s at once, of which 6 and the frame that begins there are kept"
+        );
+        let (pcm, _) = finished(recorder, 100);
+        assert!(pcm[39 * 16] == 0 && pcm[40 * 16] != 0);
+    }
+
+    #[test]
     fn jitter_and_bursts_tear_nothing() {
         let mut recorder = Recorder::new(0, PLAIN);
         let audio: Vec<u8> = (0..1600).map(|sample| linear_to_ulaw(100 + sample)).collect();

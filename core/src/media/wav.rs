@@ -378,6 +378,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_sound_with_a_comment_behind_it_is_empty() {
+        let format = chunk(b"fmt ", &format(1, 1, 8000, 16));
+        let file = riff(&[format, chunk(b"data", &[]), chunk(b"LIST", b"INFO")]);
+        assert_eq!(read_wav(&file).unwrap().samples, []);
+    }
+
+    #[test]
     fn what_cannot_be_played_is_refused_in_words() {
         let cases = [
             (b"ID3\x04 an mp3 file".to_vec(), WavError::NotWav),

@@ -380,9 +380,8 @@ impl Playout {
     fn mark_spent(&mut self, now: Tick, out: &mut Vec<Out>) {
         while self.queue.front().is_some_and(Utterance::is_spent) {
             let Some(mut sent) = self.queue.pop_front() else { return };
-            // The mark goes out now, behind all audio, whenever its own utterance's last frame went.
-            let audio_end = if sent.is_empty() { self.heard_until } else { sent.heard_until };
-            sent.heard_until = audio_end.max(now);
+            // The mark goes out now, however long ago the last frame went.
+            sent.heard_until = sent.heard_until.max(now);
             let mark = format!("h{}-{}", sent.id.0, self.generation);
             out.push(Out::Mark(mark.clone()));
             self.marked.push_back(Marked { mark, sent });
@@ -426,7 +425,7 @@ impl Playout {
         } else {
             front.full_since?
         };
-        Some(full.max(blocked).max(self.front_since) + self.config.stall_timeout)
+        Some(full.max(blocked) + self.config.stall_timeout)
     }
 }
 

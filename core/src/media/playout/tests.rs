@@ -137,7 +137,7 @@ fn a_barge_in_clears_and_tells_what_was_heard_and_the_echo_of_the_clear_proves_n
     playout.begin(ms(0), SoundId(3), sound(3, 100)).unwrap();
     let sent = only_out(run(&mut playout, ms(150)));
     assert_eq!(frames(&sent).len(), 18, "150 ms and 200 ms ahead, each begun frame");
-    let out = hushed(&mut playout, ms(155));
+    let out = hushed(&mut playout, Tick(155_500));
     assert_eq!(out[0], Out::Clear);
     // The first is through by the clock, yet its mark is not back; of the second, 55 of 260 ms have been played.
     assert_eq!(reports(&out), [(1, 100, How::Cut), (2, 55, How::Cut), (3, 0, How::Cut)]);
@@ -149,6 +149,15 @@ fn a_barge_in_clears_and_tells_what_was_heard_and_the_echo_of_the_clear_proves_n
 
     playout.begin(ms(6000), SoundId(4), sound(4, 1)).unwrap();
     assert_eq!(marks(&ticked(&mut playout, ms(6000))), ["h4-1"], "a name that no older mark has");
+
+    // What had run ahead is forgotten: the next word comes at once, not when the cut one would have ended.
+    playout.begin(ms(7000), SoundId(5), sound(5, 100)).unwrap();
+    ticked(&mut playout, ms(7000));
+    hushed(&mut playout, ms(7010));
+    playout.begin(ms(7010), SoundId(6), sound(6, 100)).unwrap();
+    let out = ticked(&mut playout, ms(7010));
+    assert_eq!(frames(&out)[0], (6, 0));
+    assert_eq!(reports(&hushed(&mut playout, ms(7050))), [(6, 40, How::Cut)]);
 }
 
 #[test]
@@ -157,6 +166,19 @@ fn what_is_cut_at_once_after_a_late_start_was_not_heard() {
     playout.begin(ms(0), SoundId(1), sound(1, 50)).unwrap();
     assert_eq!(frames(&ticked(&mut playout, ms(50))).len(), 3);
     assert_eq!(reports(&hushed(&mut playout, ms(50))), [(1, 0, How::Cut)], "three frames sent, none played");
+}
+
+#[test]
+fn sixty_milliseconds_late_is_made_up_for_and_more_begins_anew() {
+    let mut playout = Playout::new(PlayoutConfig::default());
+    playout.begin(ms(0), SoundId(1), sound(1, 50)).unwrap();
+    assert_eq!(frames(&ticked(&mut playout, ms(60))).len(), 3);
+    assert_eq!(playout.due_at(), Some(ms(60)), "the fourth is not late at all");
+    assert_eq!(frames(&ticked(&mut playout, ms(60))), [(1, 3)]);
+    assert_eq!((playout.counts().rebases, playout.due_at()), (0, Some(ms(80))));
+    assert_eq!(frames(&ticked(&mut playout, ms(141))), [(1, 4), (1, 5), (1, 6)]);
+    assert_eq!((playout.counts().rebases, playout.due_at()), (1, Some(ms(161))));
+    assert_eq!(playout.counts().late_max, Duration::from_millis(61));
 }
 
 #[test]
@@ -201,6 +223,12 @@ fn a_stalled_socket_fails_the_utterance_a_second_after_the_queue_is_full_and_the
     assert_eq!(frames(&ticked(&mut playout, ms(3500))), [(3, 0), (3, 1), (3, 2)], "the third goes on");
     assert_eq!(frames(&ticked(&mut playout, ms(3520))), [(3, 3)]);
     assert_eq!((playout.counts().timeouts, playout.counts().rebases), (2, 1));
+    playout.blocked(ms(3530));
+    assert_eq!(
+        playout.due_at(),
+        Some(ms(3540 + 980 + 1000)),
+        "a new stall has its own time to fill the queue"
+    );
 }
 
 #[test]
@@ -262,6 +290,13 @@ fn a_full_streaming_queue_on_a_stalled_socket_fails_after_a_second() {
     assert_eq!(playout.due_at(), Some(ms(1700)));
     assert_eq!(reports(&ticked(&mut playout, ms(1700))), [(1, 0, How::Timeout)]);
     assert_eq!(playout.push(ms(1701), SoundId(1), &[1; 160]), 0);
+
+    playout.unblocked(ms(2000));
+    playout.begin(ms(2000), SoundId(2), Source::Stream).unwrap();
+    playout.push(ms(2000), SoundId(2), &bytes(2, 0..50));
+    ticked(&mut playout, ms(2000));
+    playout.blocked(ms(2010));
+    assert_eq!(playout.due_at(), None, "it was full, and is no more");
 }
 
 #[test]
@@ -274,6 +309,7 @@ fn an_end_that_comes_after_the_last_frame_still_marks() {
     playout.finish(ms(500), SoundId(1));
     assert!(playout.due_at().is_some_and(|due| due <= ms(500)));
     assert_eq!(marks(&ticked(&mut playout, ms(500))), ["h1-0"]);
+    assert_eq!(playout.due_at(), Some(ms(2500)), "its mark has two seconds from when it went out");
 }
 
 #[test]

@@ -57,11 +57,6 @@ impl Utterance {
         self.is_complete() && self.ready() == 0
     }
 
-    /// Nothing of it has been sent, as of now.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sent_frames == 0
-    }
-
     pub(super) fn room(&self, most: usize) -> usize {
         match &self.feed {
             Feed::Stream { waiting, finished: false } => most.saturating_sub(waiting.len()),
