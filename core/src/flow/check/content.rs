@@ -1,0 +1,109 @@
+//! What certain parameters must hold beyond their shape, and actions that stand where they have no effect.
+
+use super::super::diagnostic::{Code, Notes, Place};
+use super::super::parse::{Language, is_dynamic, is_reserved};
+use super::super::script::{MediaPreference, Script};
+use super::layout::{Flat, Layout};
+use super::ssml;
+use serde_json::Value;
+
+/// The network performs a queue's wait document by itself; these cannot be said to it.
+const NOT_WHILE_QUEUED: &[&str] = &[
+    "beep",
+    "echo",
+    "digits_send",
+    "recording_start",
+    "recording_stop",
+    "connect",
+    "queue_join",
+    "conference_join",
+];
+
+pub(super) struct Context<'a> {
+    language: &'a Language<'a>,
+    /// A trigger hands the call to a sub-workflow, so here is never one.
+    pub is_main: bool,
+    /// Nothing becomes a verb that can be on the stream.
+    keeps_stream: bool,
+}
+
+impl<'a> Context<'a> {
+    pub fn of(language: &'a Language<'a>, script: &Script) -> Context<'a> {
+        let hands_on = |kind: &str| language.triggers.iter().any(|t| t.name == kind && t.hands_call_on);
+        Context {
+            language,
+            is_main: script.triggers.iter().any(|trigger| hands_on(&trigger.kind)),
+            keeps_stream: script.media == MediaPreference::Always,
+        }
+    }
+
+    /// For actions of which it is not known where they will run.
+    pub fn unknown(language: &'a Language<'a>) -> Context<'a> {
+        Context { language, is_main: false, keeps_stream: true }
+    }
+}
+
+pub(super) fn check(layout: &Layout<'_>, context: &Context<'_>, notes: &mut Notes) {
+    for flat in &layout.actions {
+        check_placing(layout, flat, context, notes);
+        check_parameters(flat, context, notes);
+    }
+}
+
+fn check_placing(layout: &Layout<'_>, flat: &Flat<'_>, context: &Context<'_>, notes: &mut Notes) {
+    let kind = flat.node.kind.as_str();
+    let place = &flat.place.place;
+    if context.is_main && context.language.action(kind).is_some_and(|declared| declared.needs_call) {
+        let message = format!("{kind:?} needs a live call, and a main workflow has none: it will be skipped");
+        notes.warning(place, Code::MediaInMainWorkflow, message);
+    }
+    let plays_file = kind == "play" && flat.node.parameters.contains_key("file");
+    if layout.is_within(flat.list, "wait_flow") && (NOT_WHILE_QUEUED.contains(&kind) || plays_file) {
+        let what = if plays_file { "\"play\" with a file".to_owned() } else { format!("{kind:?}") };
+        let message = format!("{what} cannot be done while a caller waits in a queue: it will be skipped");
+        notes.warning(place, Code::NeedsStream, message);
+    }
+}
+
+fn check_parameters(flat: &Flat<'_>, context: &Context<'_>, notes: &mut Notes) {
+    let kind = flat.node.kind.as_str();
+    for (name, value) in &flat.node.parameters {
+        let place = flat.place.parameters.get(name).unwrap_or(&flat.place.place);
+        match (kind, name.as_str(), value) {
+            ("talk" | "play", "async", Value::Bool(true)) if !context.keeps_stream => {
+                let message = "\"async\" is ignored where the network performs it as a verb; \
+                               `media: always` keeps it on the stream";
+                notes.warning(place, Code::AsyncOnVerb, message);
+            }
+            // Whether it is SSML is decided before anything is substituted, so it is known here.
+            ("talk", "text", Value::String(text)) if text.starts_with("<speak") => {
+                if let Err(wrong) = ssml::check(text) {
+                    notes.error(place, Code::MalformedSsml, format!("malformed SSML: {wrong}"));
+                }
+            }
+            ("play", "file", Value::String(path)) => check_file(path, place, notes),
+            ("variable_set", "key", Value::String(key)) if !is_dynamic(key) && is_reserved(key) => {
+                let message = format!("the name {key:?} belongs to the runtime: it will not be set");
+                notes.warning(place, Code::ReservedName, message);
+            }
+            (_, "timezone", Value::String(zone))
+                if !is_dynamic(zone) && !(context.language.zone_known)(zone) =>
+            {
+                let message = format!("expected the name of a time zone (Europe/Berlin), got {zone:?}");
+                notes.error(place, Code::UnknownTimezone, message);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sound files lie beside their workflow or below it.
+fn check_file(path: &str, place: &Place, notes: &mut Notes) {
+    let is_drive = path.as_bytes().get(1) == Some(&b':');
+    let is_absolute = path.starts_with(['/', '\\']) || is_drive;
+    if is_absolute || path.split(['/', '\\']).any(|part| part == "..") {
+        let message =
+            format!("expected a path below the workflow's own folder, without \"..\", got {path:?}");
+        notes.error(place, Code::UnsafePath, message);
+    }
+}
