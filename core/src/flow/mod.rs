@@ -1,5 +1,18 @@
 //! The workflow language: documents, cursor, stacks, variables, actions.
 
+pub mod action;
+pub mod cursor;
 pub mod declare;
+mod engine;
 pub mod fact;
+pub mod history;
+mod policy;
+pub mod run;
 pub mod script;
+pub mod stack;
+mod state;
+pub mod substitute;
+pub mod vars;
+mod view;
+
+pub use run::{Run, RunSpec};
