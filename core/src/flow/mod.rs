@@ -1,14 +1,27 @@
 //! The workflow language: documents, cursor, stacks, variables, actions.
 
+pub mod action;
 pub mod check;
+pub mod cursor;
 pub mod declare;
 pub mod diagnostic;
+mod engine;
 pub mod fact;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod history;
 pub mod parse;
+mod policy;
+pub mod run;
 #[doc(hidden)]
 pub mod sample;
 pub mod script;
 pub mod source;
+pub mod stack;
+mod state;
+pub mod substitute;
 pub mod trigger;
+pub mod vars;
+mod view;
+
+pub use run::{Run, RunSpec};

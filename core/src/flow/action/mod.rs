@@ -1,0 +1,256 @@
+//! The actions: one file each, holding what the action declares of itself and what it does.
+//!
+//! An action decides and says so in a [`Step`]; it never moves the cursor, never retries, never writes a fact. The
+//! run does that for all of them, in one place.
+
+mod answer;
+mod beep;
+mod branch;
+mod conference_join;
+mod connect;
+mod digits_receive;
+mod digits_send;
+mod echo;
+mod empty;
+mod goto;
+mod hangup;
+pub mod parameters;
+mod play;
+mod queue_join;
+mod recording_start;
+mod recording_stop;
+pub mod scene;
+mod sleep;
+mod sound;
+mod speech_receive;
+mod stop;
+mod talk;
+mod variable_set;
+
+pub use parameters::Parameters;
+pub use queue_join::wait_verbs;
+pub use scene::{Live, RecordingNow, Road, Scene};
+
+use super::declare::Declared;
+use super::fact::RecordingMark;
+use super::script::ActionNode;
+use crate::document::Verb;
+use crate::notice::LineAnswer;
+use crate::scene::{EndReason, ErrorClass, RecordingReport, SoundEnd};
+use serde_json::Value;
+
+/// What every action can do. `begin` may be called again for the same step: after a retry's wait, or when its media
+/// was lost under way.
+pub trait Action: Sync {
+    fn declared(&self) -> &'static Declared;
+
+    fn begin(&self, scene: &mut Scene<'_>) -> Result<Step, Fault>;
+
+    fn resume(&self, _scene: &mut Scene<'_>, _happened: &Happened<'_>) -> Result<Step, Fault> {
+        Ok(Step::Stay)
+    }
+
+    /// The parameter that may hold SSML: values in it are escaped.
+    fn markup(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it reads `call.digits` by itself, beyond what its parameters mention.
+    fn reads_digits(&self, _node: &ActionNode) -> bool {
+        false
+    }
+
+    /// Whether it reads the clock: then it can't be decided before what was rendered is performed.
+    fn reads_clock(&self) -> bool {
+        false
+    }
+
+    /// Whether, with these parameters, the network can listen for it with one Gather that takes in the prompts before.
+    fn gathers(&self, _parameters: &Parameters<'_>, _always_stream: bool) -> bool {
+        false
+    }
+}
+
+/// What an action wants done next.
+#[derive(Debug)]
+pub enum Step {
+    /// Ended well; on to the next action.
+    Done(Done),
+    /// Cut short; on to the next action.
+    Cut(Done),
+    /// Ended well; on to the target.
+    Jump { target: String, done: Done },
+    /// Performed by the network; `last` when nothing may follow in the document.
+    Render { verbs: Vec<Verb>, last: bool },
+    /// Under way. `memory` is what survives a crash; all else of it is in the scene's `live`.
+    Wait { memory: Value },
+    /// Still under way, nothing new to remember.
+    Stay,
+    /// Can't begin as things stand, and has done nothing.
+    Needs(Want),
+    /// The run ends.
+    End { reason: EndReason, detail: Option<String>, by_hangup: bool },
+}
+
+#[derive(Debug, Default)]
+pub struct Done {
+    pub output: Value,
+    /// Variables of the workflow; reserved names are dropped and recorded by the run.
+    pub sets: Vec<(String, Value)>,
+    /// Variables of the runtime.
+    pub learns: Vec<(String, Value)>,
+    /// Digits typed ahead that are left, when the action took some.
+    pub typed: Option<String>,
+    /// The jump counts for this activation.
+    pub counted: bool,
+    pub recording: Option<RecordingMark>,
+}
+
+impl Done {
+    pub fn with(output: Value) -> Done {
+        Done { output, ..Done::default() }
+    }
+}
+
+/// What an action lacks to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// A stream.
+    Stream,
+    /// The network itself: the stream must be left.
+    Verb,
+    /// The line's next posture.
+    Line,
+    /// What was rendered must be performed first.
+    Undone,
+}
+
+/// What an action that is under way is told.
+#[derive(Debug)]
+pub enum Happened<'e> {
+    /// Its verbs were performed.
+    Performed(&'e LineAnswer),
+    /// A key was pressed; it is typed ahead already.
+    Pressed(char),
+    Sounded {
+        sound: u64,
+        heard_ms: u64,
+        how: &'e SoundEnd,
+    },
+    Recorded(&'e RecordingReport),
+    /// Its `live.due` has come.
+    Due,
+}
+
+/// An error of an action.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    pub class: ErrorClass,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Fault {
+        Fault { class, message: message.into() }
+    }
+
+    pub fn invalid(message: impl Into<String>) -> Fault {
+        Fault::new(ErrorClass::Invalid, message)
+    }
+}
+
+/// Types that the language knows and this version doesn't perform yet: "not available yet", never "unknown".
+pub const LATER: &[&str] = &[
+    "ai_summary",
+    "ai_talk",
+    "ai_task",
+    "amd",
+    "block",
+    "call",
+    "condition",
+    "condition_call_digits",
+    "condition_call_status",
+    "condition_datetime",
+    "condition_variable",
+    "each",
+    "email_send",
+    "external_media_start",
+    "external_media_stop",
+    "fetch",
+    "fetch_flow",
+    "fork-join",
+    "http/request",
+    "loop",
+    "loopBreak",
+    "map",
+    "message_send",
+    "mute",
+    "on-error",
+    "openai/chat",
+    "parallel",
+    "salesforce/createRecord",
+    "subflow",
+    "terminate",
+    "transcribe_recording",
+    "transcribe_start",
+    "transcribe_stop",
+    "waitForApproval",
+    "webhook_send",
+];
+
+/// Every action, by name.
+pub fn table() -> &'static [&'static dyn Action] {
+    &[
+        &answer::Answer,
+        &beep::Beep,
+        &branch::Branch,
+        &conference_join::ConferenceJoin,
+        &connect::Connect,
+        &digits_receive::DigitsReceive,
+        &digits_send::DigitsSend,
+        &echo::Echo,
+        &empty::Empty,
+        &goto::Goto,
+        &hangup::Hangup,
+        &play::Play,
+        &queue_join::QueueJoin,
+        &recording_start::RecordingStart,
+        &recording_stop::RecordingStop,
+        &sleep::Sleep,
+        &speech_receive::SpeechReceive,
+        &stop::Stop,
+        &talk::Talk,
+        &variable_set::VariableSet,
+    ]
+}
+
+/// The action of a canonical type.
+pub fn find(kind: &str) -> Option<&'static dyn Action> {
+    let table = table();
+    let at = table.binary_search_by(|action| action.declared().name.cmp(kind)).ok()?;
+    table.get(at).copied()
+}
+
+/// What every action declares of itself.
+pub fn declared() -> Vec<&'static Declared> {
+    table().iter().map(|action| action.declared()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_so_that_every_action_is_found_and_none_is_both_here_and_later() {
+        for pair in table().windows(2) {
+            assert!(pair[0].declared().name < pair[1].declared().name);
+        }
+        for declared in declared() {
+            assert!(find(declared.name).is_some(), "{}", declared.name);
+            assert!(!LATER.contains(&declared.name), "{}", declared.name);
+        }
+        assert!(LATER.is_sorted());
+        assert!(find("loop").is_none());
+    }
+}

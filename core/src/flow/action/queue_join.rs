@@ -1,0 +1,177 @@
+//! `queue_join`: the caller waits in a queue until an agent answers; meanwhile the wait flow turns.
+
+use super::{Action, Done, Fault, Happened, Live, Parameters, Road, Scene, Step};
+use crate::Now;
+use crate::document::Verb;
+use crate::flow::declare::{Declared, Kind, Parameter, Shape};
+use crate::flow::script::ActionNode;
+use crate::flow::stack::List;
+use crate::flow::substitute::{Substitution, is_true};
+use crate::flow::vars::{Vars, is_reserved};
+use crate::limit::DOCUMENT_VERBS_MAX;
+use crate::notice::LineAnswer;
+use crate::scene::{ErrorClass, Line};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Actions of one pass over a wait flow.
+const PASS_STEPS_MAX: usize = 1000;
+/// Verbs of one pass; they are spread over documents.
+const PASS_VERBS_MAX: usize = 1000;
+/// Heard in a turn that has nothing to say.
+const SILENCE: Verb = Verb::Pause { seconds: 5 };
+
+pub struct QueueJoin;
+
+impl Action for QueueJoin {
+    fn declared(&self) -> &'static Declared {
+        &DECLARED
+    }
+
+    fn begin(&self, scene: &mut Scene<'_>) -> Result<Step, Fault> {
+        let queue = scene.parameters.require("queue")?.to_owned();
+        Ok(match scene.road(true, false) {
+            Road::Verb => Step::Render { verbs: vec![Verb::Enqueue { queue }], last: true },
+            Road::Not(want) => Step::Needs(want),
+            Road::Stream => Step::Stay,
+        })
+    }
+
+    fn resume(&self, scene: &mut Scene<'_>, happened: &Happened<'_>) -> Result<Step, Fault> {
+        let Happened::Performed(answer) = happened else { return Ok(Step::Stay) };
+        let LineAnswer::Queued { result, wait_seconds } = answer else {
+            return Err(Fault::new(
+                ErrorClass::Unavailable,
+                "the network came back without the queue's result",
+            ));
+        };
+        let mut output = json!({ "result": result, "wait_seconds": wait_seconds });
+        if let Some(actions) = scene.node.lists.get("wait_flow") {
+            let (_, skipped) = pass(&Arc::new(List::new(actions)), scene.vars, scene.now);
+            if !skipped.is_empty() {
+                output["skipped"] = Value::from(skipped);
+            }
+        }
+        Ok(Step::Done(Done::with(output)))
+    }
+}
+
+/// The verbs of a wait flow's turn (from 1). One pass over its actions gives its verbs; more than a document holds are
+/// spread over turns, and then it begins again. The same turn gives the same verbs while no variable changes.
+pub fn wait_verbs(list: &Arc<List>, vars: &Vars, now: Now, turn: u32) -> Vec<Verb> {
+    let (verbs, _) = pass(list, vars, now);
+    let documents = verbs.len().div_ceil(DOCUMENT_VERBS_MAX).max(1);
+    let chosen = usize::try_from(turn.saturating_sub(1)).unwrap_or(0) % documents;
+    match verbs.chunks(DOCUMENT_VERBS_MAX).nth(chosen) {
+        Some(chunk) => chunk.to_vec(),
+        None => vec![SILENCE],
+    }
+}
+
+/// One pass: the verbs, and the ids of actions that could not be performed here. What it sets is forgotten after it;
+/// a jump back ends it, since the next turn begins again anyway.
+fn pass(list: &Arc<List>, vars: &Vars, now: Now) -> (Vec<Verb>, Vec<String>) {
+    let (mut vars, mut verbs, mut skipped) = (vars.clone(), Vec::new(), Vec::new());
+    let mut index = 0;
+    for _ in 0..PASS_STEPS_MAX {
+        let Some(node) = list.node(index) else { break };
+        let mut target = node.next.as_deref().and_then(|next| list.find(next));
+        match perform(node, &vars, now) {
+            Some(Step::Render { verbs: rendered, .. }) => verbs.extend(rendered.into_iter().filter(is_plain)),
+            Some(Step::Done(done)) => remember(&mut vars, done),
+            Some(Step::Jump { target: to, done }) => {
+                remember(&mut vars, done);
+                target = list.find(&to);
+            }
+            _ => skipped.push(node.id.clone()),
+        }
+        let next = target.unwrap_or(index + 1);
+        if next <= index || verbs.len() >= PASS_VERBS_MAX {
+            break;
+        }
+        index = next;
+    }
+    (verbs, skipped)
+}
+
+fn perform(node: &ActionNode, vars: &Vars, now: Now) -> Option<Step> {
+    let action = super::find(&node.kind)?;
+    let mut substitution = Substitution::new(vars);
+    if let Some(when) = &node.when
+        && !is_true(&substitution.value(when).ok()?)
+    {
+        return Some(Step::Done(Done::default()));
+    }
+    let mut parameters = substitution.map(&node.parameters, action.markup()).ok()?;
+    super::parameters::settle(action.declared().parameters, &node.parameters, &mut parameters).ok()?;
+    let mut scene = Scene {
+        now,
+        line: Line::Asking,
+        local_speech: false,
+        always_stream: false,
+        node,
+        parameters: Parameters(&parameters),
+        vars,
+        typed: "",
+        cleared: false,
+        jumps: 0,
+        undone: false,
+        // No key cuts a wait document short: its prompts stay plain.
+        next_gathers: true,
+        memory: &Value::Null,
+        recording: None,
+        next_recording: 0,
+        first_sound: 0,
+        live: &mut Live::default(),
+        ops: &mut Vec::new(),
+    };
+    action.begin(&mut scene).ok()
+}
+
+fn is_plain(verb: &Verb) -> bool {
+    matches!(verb, Verb::Say(_) | Verb::Play { .. } | Verb::Pause { .. })
+}
+
+fn remember(vars: &mut Vars, done: Done) {
+    for (name, value) in done.sets {
+        if !is_reserved(&name) && vars.admits([(name.as_str(), &value)].into_iter()).is_ok() {
+            vars.set(&name, value);
+        }
+    }
+    for (name, value) in done.learns {
+        vars.set_runtime(&name, value);
+    }
+}
+
+static DECLARED: Declared = Declared {
+    name: "queue_join",
+    aliases: &[],
+    about: "Lets the caller wait in a queue.",
+    kind: Kind::Media,
+    needs_call: true,
+    waits: true,
+    parameters: &[
+        Parameter {
+            name: "queue",
+            aliases: &["queue_id"],
+            shape: Shape::Text,
+            required: true,
+            about: "Name of the queue.",
+        },
+        Parameter {
+            name: "wait_flow",
+            aliases: &[],
+            shape: Shape::ActionsOrWorkflow,
+            required: false,
+            about: "What the caller hears meanwhile.",
+        },
+        Parameter {
+            name: "timeout",
+            aliases: &[],
+            shape: Shape::Seconds { min: 1000, max: 86400000 },
+            required: false,
+            about: "How long the caller waits at most.",
+        },
+    ],
+    secrets: false,
+};

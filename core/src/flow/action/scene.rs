@@ -1,0 +1,107 @@
+//! All that an action may see and touch.
+
+use super::{Parameters, Want};
+use crate::flow::script::ActionNode;
+use crate::flow::vars::Vars;
+use crate::scene::{Line, Op, Sound};
+use crate::{Now, Tick};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+pub struct Scene<'a> {
+    pub now: Now,
+    pub line: Line,
+    pub local_speech: bool,
+    /// The document wants everything on the stream that can be there.
+    pub always_stream: bool,
+    pub node: &'a ActionNode,
+    pub parameters: Parameters<'a>,
+    pub vars: &'a Vars,
+    /// Digits typed and not yet taken by anyone.
+    pub typed: &'a str,
+    /// The action forgot what was typed ahead when it began.
+    pub cleared: bool,
+    /// Jumps that this action has made in this activation.
+    pub jumps: u64,
+    /// Rendered verbs that are not yet performed stand before this action.
+    pub undone: bool,
+    /// The next action is a Gather that will take in a prompt rendered now.
+    pub next_gathers: bool,
+    /// What the step remembered; null when it begins for the first time.
+    pub memory: &'a Value,
+    pub recording: Option<RecordingNow<'a>>,
+    /// The number that the next recording gets.
+    pub next_recording: u64,
+    /// First number of this attempt's sounds.
+    pub first_sound: u64,
+    pub live: &'a mut Live,
+    pub ops: &'a mut Vec<Op>,
+}
+
+/// The recording of this run, as an action sees it.
+#[derive(Debug, Clone, Copy)]
+pub enum RecordingNow<'a> {
+    Stream {
+        ordinal: u64,
+    },
+    Network,
+    /// It ended by itself and nobody has asked for its report.
+    Ended(&'a Value),
+}
+
+/// What an action under way knows and a crash may forget: the action then begins again.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// When it wants to be told [`super::Happened::Due`].
+    pub due: Option<Tick>,
+    /// It lives on the stream: without one it stands still, and begins again when the line is back.
+    pub on_stream: bool,
+    pub sounds: VecDeque<u64>,
+    pub heard_ms: u64,
+    pub hushed: bool,
+    pub echoing: bool,
+    /// The first sound that failed, told when all have ended.
+    pub fault: Option<super::Fault>,
+    pub cut: bool,
+}
+
+/// Where an action can be performed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Road {
+    Verb,
+    Stream,
+    /// Nowhere, for want of this.
+    Not(Want),
+}
+
+impl Scene<'_> {
+    /// Where an action goes that could be a verb, or live on the stream, or both. One stays on a stream that is up,
+    /// and opens none without need.
+    pub fn road(&self, verb: bool, stream: bool) -> Road {
+        match self.line {
+            Line::Streaming if stream => Road::Stream,
+            Line::Streaming => Road::Not(Want::Verb),
+            Line::Asking if verb && !(stream && self.always_stream) => Road::Verb,
+            Line::Asking => Road::Not(Want::Stream),
+            Line::Away | Line::Absent => Road::Not(Want::Line),
+        }
+    }
+
+    /// Plays something on the stream, as a part of this step.
+    pub fn sound(&mut self, what: Sound) {
+        let sound = self.first_sound + self.live.sounds.len() as u64;
+        self.live.sounds.push_back(sound);
+        self.ops.push(Op::Sound { sound, what });
+    }
+
+    /// Forgets what was typed ahead.
+    pub fn clear_typed(&mut self) {
+        self.cleared |= !self.typed.is_empty();
+        self.typed = "";
+    }
+
+    pub fn due_in_ms(&mut self, ms: u64) {
+        self.live.due = Some(self.now.tick + Duration::from_millis(ms));
+    }
+}

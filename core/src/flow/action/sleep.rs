@@ -1,0 +1,59 @@
+//! `sleep`: waits; with a line that asks for a document, as a Pause.
+
+use super::{Action, Done, Fault, Happened, Scene, Step, Want};
+use crate::document::Verb;
+use crate::flow::declare::{Declared, Kind, Parameter, Shape};
+use crate::scene::Line;
+use serde_json::{Value, json};
+
+pub struct Sleep;
+
+impl Action for Sleep {
+    fn declared(&self) -> &'static Declared {
+        &DECLARED
+    }
+
+    fn begin(&self, scene: &mut Scene<'_>) -> Result<Step, Fault> {
+        if let Some(due) = scene.memory.get("due").and_then(Value::as_u64) {
+            // Begun before: the due time on the wall survives whatever happened in between.
+            scene.live.due = Some(scene.now.tick_at_wall(due));
+            return Ok(Step::Wait { memory: scene.memory.clone() });
+        }
+        let ms =
+            scene.parameters.amount("duration").ok_or_else(|| Fault::invalid("`duration` is missing"))?;
+        if scene.line == Line::Asking && !scene.always_stream {
+            // The network pauses in whole seconds.
+            let seconds = u32::try_from(ms.div_ceil(1000).max(1)).unwrap_or(u32::MAX);
+            return Ok(Step::Render { verbs: vec![Verb::Pause { seconds }], last: false });
+        }
+        if scene.undone {
+            return Ok(Step::Needs(Want::Stream));
+        }
+        scene.due_in_ms(ms);
+        Ok(Step::Wait { memory: json!({ "due": scene.now.wall_ms.saturating_add(ms) }) })
+    }
+
+    fn resume(&self, _scene: &mut Scene<'_>, happened: &Happened<'_>) -> Result<Step, Fault> {
+        Ok(match happened {
+            Happened::Due | Happened::Performed(_) => Step::Done(Done::default()),
+            _ => Step::Stay,
+        })
+    }
+}
+
+static DECLARED: Declared = Declared {
+    name: "sleep",
+    aliases: &[],
+    about: "Waits.",
+    kind: Kind::Media,
+    needs_call: false,
+    waits: true,
+    parameters: &[Parameter {
+        name: "duration",
+        aliases: &[],
+        shape: Shape::Millis { min: 0, max: 2592000000 },
+        required: true,
+        about: "How long.",
+    }],
+    secrets: false,
+};

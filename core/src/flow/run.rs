@@ -1,0 +1,251 @@
+//! One run of a workflow: the machine that its owner drives turn by turn.
+//!
+//! [`Run::take`] decides, and everything that it decides about the durable state is a fact which it applies to itself
+//! at once; [`Run::restore`] folds the same facts. What is not in facts (timers, sounds that play) is begun again.
+
+use super::action::{Happened, Live, wait_verbs};
+use super::engine::{Block, Draft};
+use super::fact::{Begun, FactError, RunFact, VERSION};
+use super::script::{ActionNode, Script};
+use super::stack::List;
+use super::state::State;
+use super::vars::Vars;
+use crate::document::Verb;
+use crate::id::RunId;
+use crate::limit::DIGITS_MAX;
+use crate::scene::{EndReason, Event, Line, Needs, Posture, Reference, RunOver, Turn};
+use crate::{Now, Tick};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+const KEYS: &str = "0123456789*#ABCD";
+
+/// What a run is begun with.
+#[derive(Debug, Clone)]
+pub struct RunSpec {
+    pub id: RunId,
+    pub script: Arc<Script>,
+    pub reference: Reference,
+    /// Trigger outputs, inputs, and the runtime's own `call.…`.
+    pub variables: Map<String, Value>,
+    pub complete_count: u32,
+    /// The run that this one continues or belongs to.
+    pub parent: Option<RunId>,
+    /// Instead of the document's own.
+    pub on_complete: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub(super) state: State,
+    pub(super) passing: Passing,
+}
+
+/// What a crash may forget.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Passing {
+    /// Of the step under way; none: it has to begin again.
+    pub live: Option<Live>,
+    /// When its attempt has taken too long.
+    pub deadline: Option<Tick>,
+    /// When its next attempt is due.
+    pub retry: Option<Tick>,
+    /// The turn was cut for being long; the next one follows at once.
+    pub yielded: Option<Tick>,
+}
+
+/// Runs are equal when their durable states are.
+impl PartialEq for Run {
+    fn eq(&self, other: &Run) -> bool {
+        self.state == other.state
+    }
+}
+
+impl Run {
+    /// A run that has done nothing yet, and the fact that it exists.
+    pub fn begin(now: Now, spec: RunSpec) -> (Run, Vec<RunFact>) {
+        let begun = Begun {
+            version: VERSION,
+            at: now.wall_ms,
+            id: spec.id,
+            script: spec.script,
+            reference: spec.reference,
+            variables: spec.variables,
+            complete_count: spec.complete_count,
+            parent: spec.parent,
+            on_complete: spec.on_complete,
+        };
+        let state = State::of(&begun);
+        (Run { state, passing: Passing::default() }, vec![RunFact::Begun(Box::new(begun))])
+    }
+
+    /// One turn. The owner writes the facts, then does the ops.
+    pub fn take(&mut self, now: Now, posture: &Posture, event: Event) -> Turn {
+        if let Some(over) = &self.state.over {
+            let needs = Needs::Over(Box::new(over.clone()));
+            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None };
+        }
+        let mut draft = Draft::new(now, posture.clone());
+        self.freeze(posture.line);
+        self.passing.yielded = None;
+        self.happen(&mut draft, event);
+        let block = self.go_on(&mut draft);
+        let needs = self.needs(posture.line, block);
+        Turn { facts: draft.facts, ops: draft.ops, needs, wake_at: self.wake_at() }
+    }
+
+    /// When the run wants [`Event::Due`].
+    pub fn wake_at(&self) -> Option<Tick> {
+        let Passing { live, deadline, retry, yielded } = &self.passing;
+        let due = live.as_ref().and_then(|live| live.due);
+        [due, *deadline, *retry, *yielded].into_iter().flatten().min()
+    }
+
+    /// The only change of durable state: a turn applies its own facts as it decides them, a fold those of old.
+    pub fn apply(&mut self, fact: &RunFact) {
+        self.state.apply(fact);
+    }
+
+    /// The run that wrote these facts. What was under way begins again in the next turn.
+    pub fn restore<'f>(_now: Now, facts: impl Iterator<Item = &'f RunFact>) -> Result<Run, FactError> {
+        let mut facts = facts;
+        let state = match facts.next() {
+            Some(fact) => State::new(fact)?,
+            None => return Err(FactError::NotBegun("nothing".to_owned())),
+        };
+        let mut run = Run { state, passing: Passing::default() };
+        for fact in facts {
+            if matches!(fact, RunFact::Begun(_)) {
+                return Err(FactError::BegunTwice);
+            }
+            run.apply(fact);
+        }
+        Ok(run)
+    }
+
+    /// The verbs of the wait document that the caller hears in its `turn`-th turn (from 1) of waiting in a queue. The
+    /// same turn gives the same verbs; none are needed when the caller is in no queue.
+    pub fn wait_turn(&mut self, now: Now, turn: u32) -> Vec<Verb> {
+        let queued = self.state.pending.last().and_then(|pending| self.state.history.entry(pending.step));
+        let flow: &[ActionNode] = match queued {
+            Some(entry) if entry.node.kind == "queue_join" => {
+                entry.node.lists.get("wait_flow").map_or(&[], Vec::as_slice)
+            }
+            _ => &[],
+        };
+        wait_verbs(&Arc::new(List::new(flow)), &self.state.vars, now, turn)
+    }
+
+    pub fn id(&self) -> RunId {
+        self.state.begun.id
+    }
+
+    pub fn script(&self) -> &Arc<Script> {
+        &self.state.begun.script
+    }
+
+    pub fn reference(&self) -> &Reference {
+        &self.state.begun.reference
+    }
+
+    pub fn vars(&self) -> &Vars {
+        &self.state.vars
+    }
+
+    pub fn over(&self) -> Option<&RunOver> {
+        self.state.over.as_ref()
+    }
+
+    /// Media under way without its stream stands still, and begins again when the line is back.
+    fn freeze(&mut self, line: Line) {
+        if line != Line::Streaming && self.passing.live.as_ref().is_some_and(|live| live.on_stream) {
+            self.passing.live = None;
+            self.passing.deadline = None;
+        }
+    }
+
+    fn happen(&mut self, draft: &mut Draft, event: Event) {
+        match event {
+            Event::Proceed | Event::Due => {}
+            Event::Performed { answer } => self.performed(draft, &answer),
+            Event::Pressed { digit } => {
+                if KEYS.contains(digit) && self.state.typed.len() < DIGITS_MAX {
+                    self.record(draft, RunFact::Typed { digit });
+                }
+                self.tell(draft, &Happened::Pressed(digit));
+            }
+            Event::Sounded { sound, heard_ms, how } => {
+                self.tell(draft, &Happened::Sounded { sound, heard_ms, how: &how });
+            }
+            Event::Recorded { report } => {
+                self.record(draft, RunFact::Recorded { at: draft.now.wall_ms, report: report.clone() });
+                self.tell(draft, &Happened::Recorded(&report));
+            }
+            Event::Learned { name, value } => {
+                let name = super::vars::canonical(&name).to_owned();
+                if self.state.vars.runtime(&name) != Some(&value) {
+                    self.record(draft, RunFact::Learned { name, value });
+                }
+            }
+            Event::End { reason, detail } => self.over_with(draft, reason, detail, false, false),
+        }
+    }
+
+    fn needs(&self, line: Line, block: Option<Block>) -> Needs {
+        if let Some(over) = &self.state.over {
+            return Needs::Over(Box::new(over.clone()));
+        }
+        if let Some(ending) = &self.state.ending {
+            return Needs::Close { hold: ending.hold };
+        }
+        match (line, block) {
+            (Line::Away | Line::Absent, _) => Needs::Nothing,
+            (Line::Asking, Some(Block::Stream | Block::Held | Block::Yielded)) => Needs::Stream,
+            (Line::Streaming, Some(Block::Held | Block::Stream)) => Needs::Stream,
+            (Line::Streaming, Some(Block::Verb)) => Needs::Verb,
+            (Line::Asking | Line::Streaming, _) => Needs::Nothing,
+        }
+    }
+
+    /// Ends the run now, whatever was under way.
+    pub(super) fn over_with(
+        &mut self,
+        draft: &mut Draft,
+        reason: EndReason,
+        detail: Option<String>,
+        by_hangup: bool,
+        hold: bool,
+    ) {
+        if self.state.over.is_some() {
+            return;
+        }
+        let (mut reason, mut detail, mut outputs) = (reason, detail, Map::new());
+        if reason == EndReason::Completed {
+            match self.outputs() {
+                Ok(evaluated) => outputs = evaluated,
+                Err(fault) => {
+                    reason = EndReason::Failed;
+                    detail = Some(format!("outputs failed: {fault}"));
+                }
+            }
+        }
+        let begun = &self.state.begun;
+        let mut on_complete = begun
+            .on_complete
+            .clone()
+            .or_else(|| begun.script.on_complete.as_ref().map(|workflow| workflow.0.clone()));
+        let depth = begun.script.limits.on_complete_depth;
+        if let Some(refused) = on_complete.take_if(|_| begun.complete_count.saturating_add(1) >= depth) {
+            let note = format!("on_complete `{refused}` refused: a chain has at most {depth} activeflows");
+            detail = Some(detail.map_or(note.clone(), |detail| format!("{detail}; {note}")));
+        }
+        let over = RunOver { reason, detail, outputs, on_complete, by_hangup, hold };
+        self.passing = Passing::default();
+        self.record(draft, RunFact::Over { at: draft.now.wall_ms, over });
+    }
+
+    pub(super) fn record(&mut self, draft: &mut Draft, fact: RunFact) {
+        self.state.apply(&fact);
+        draft.facts.push(fact);
+    }
+}

@@ -1,0 +1,342 @@
+//! A run's durable state: what the fold of its facts gives. Nothing here decides anything.
+
+use super::cursor;
+use super::fact::{
+    Begun, Ending, FactError, Move, RecordingMark, Rendered, RunFact, StepEnd, StepStart, VERSION,
+};
+use super::history::{History, Outcome};
+use super::script::ActionNode;
+use super::stack::{Frame, List};
+use super::vars::{Vars, is_reserved};
+use crate::scene::{Gap, RecordingReport, ReferenceKind, RunOver};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub const MAIN: &str = "main";
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    pub begun: Box<Begun>,
+    pub frames: Vec<Frame>,
+    pub history: History,
+    /// Rendered and not yet performed, in order.
+    pub pending: Vec<Pending>,
+    pub current: Option<Current>,
+    pub ending: Option<Ending>,
+    pub over: Option<RunOver>,
+    pub over_at: Option<u64>,
+    /// Digits typed and taken by nobody yet.
+    pub typed: String,
+    pub vars: Vars,
+    /// Actions since the last one that waits.
+    pub in_a_row: u32,
+    pub recordings: u64,
+    pub recording: Option<Recording>,
+    pub pushes: u64,
+    pub updated_at: u64,
+}
+
+/// A step that was rendered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    pub step: u64,
+    pub stack: usize,
+    pub index: usize,
+    pub verbs: usize,
+    pub bytes: usize,
+    pub last: bool,
+}
+
+/// The step under way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Current {
+    pub step: u64,
+    pub stack: usize,
+    pub index: usize,
+    pub memory: Value,
+    /// It waits for another attempt until then.
+    pub retry_at: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recording {
+    Stream { ordinal: u64, step: u64 },
+    Network,
+    Ended { report: Value },
+}
+
+impl State {
+    pub fn new(fact: &RunFact) -> Result<State, FactError> {
+        let RunFact::Begun(begun) = fact else { return Err(FactError::NotBegun(word(fact))) };
+        if begun.version > VERSION {
+            return Err(FactError::Newer { came: begun.version });
+        }
+        Ok(State::of(begun))
+    }
+
+    pub fn of(begun: &Begun) -> State {
+        let main = Frame::new(MAIN.to_owned(), Arc::new(List::new(&begun.script.actions)), None);
+        State {
+            begun: Box::new(begun.clone()),
+            frames: vec![main],
+            history: History::default(),
+            pending: Vec::new(),
+            current: None,
+            ending: None,
+            over: None,
+            over_at: None,
+            typed: String::new(),
+            vars: first_variables(begun),
+            in_a_row: 0,
+            recordings: 0,
+            recording: None,
+            pushes: 0,
+            updated_at: begun.at,
+        }
+    }
+
+    pub fn apply(&mut self, fact: &RunFact) {
+        match fact {
+            // Only ever the first, and that one made this state.
+            RunFact::Begun(_) => {}
+            RunFact::Stepped { at, start, end } => {
+                let (stack, index) = self.cursor();
+                let step = self.start(*at, start);
+                self.end(*at, step, stack, index, end);
+            }
+            RunFact::StepBegan { at, start, memory, rendered } => {
+                let (stack, index) = self.cursor();
+                let step = self.start(*at, start);
+                self.current = Some(Current { step, stack, index, memory: memory.clone(), retry_at: None });
+                self.render(rendered.as_ref());
+            }
+            RunFact::StepAgain { at, memory, rendered } => {
+                self.updated_at = *at;
+                if let Some(current) = &mut self.current {
+                    current.memory = memory.clone();
+                    current.retry_at = None;
+                    if let Some(entry) = self.history.entry_mut(current.step) {
+                        entry.attempts += 1;
+                    }
+                }
+                self.render(rendered.as_ref());
+            }
+            RunFact::StepRetries { at, due, error } => {
+                self.updated_at = *at;
+                if let Some(current) = &mut self.current {
+                    current.retry_at = Some(*due);
+                    if let Some(entry) = self.history.entry_mut(current.step) {
+                        entry.error = Some(error.clone());
+                    }
+                }
+            }
+            RunFact::StepRemembers { memory } => {
+                if let Some(current) = &mut self.current {
+                    current.memory = memory.clone();
+                }
+            }
+            RunFact::StepEnded { at, step, end } => {
+                if let Some(current) = self.current.take_if(|current| current.step == *step) {
+                    self.end(*at, *step, current.stack, current.index, end);
+                } else if let Some(place) = self.pending.iter().position(|pending| pending.step == *step) {
+                    let pending = self.pending.remove(place);
+                    self.end(*at, *step, pending.stack, pending.index, end);
+                }
+            }
+            RunFact::Pushed { at, id, actions } => {
+                self.updated_at = *at;
+                self.pushes += 1;
+                let from = self.frames.last().and_then(Frame::node).map(|node| label(node).to_owned());
+                self.frames.push(Frame::new(id.clone(), Arc::new(List::new(actions)), from));
+            }
+            RunFact::Popped => {
+                if self.frames.len() > 1 {
+                    self.frames.pop();
+                }
+            }
+            RunFact::Typed { digit } => self.typed.push(*digit),
+            RunFact::Learned { name, value } => self.vars.set_runtime(name, value.clone()),
+            RunFact::Recorded { at, report } => self.recorded(*at, report),
+            RunFact::Ending { at, ending } => {
+                self.updated_at = *at;
+                self.ending = Some(ending.clone());
+            }
+            RunFact::Over { at, over } => self.close(*at, over),
+        }
+    }
+
+    /// The stack on top and the action in it that is next, or under way.
+    pub fn cursor(&self) -> (usize, usize) {
+        (self.frames.len().saturating_sub(1), self.frames.last().map_or(0, |frame| frame.index))
+    }
+
+    fn start(&mut self, at: u64, start: &StepStart) -> u64 {
+        self.updated_at = at;
+        self.in_a_row = if start.waits { 0 } else { self.in_a_row.saturating_add(1) };
+        if let Some(kept) = &start.kept_digits {
+            self.typed.clone_from(kept);
+        }
+        if let Some(node) = self.frames.last().and_then(Frame::node) {
+            self.history.begin(at, node.clone(), start);
+        }
+        self.history.newest()
+    }
+
+    /// The step under way became verbs: it is pending, and the cursor goes on.
+    fn render(&mut self, rendered: Option<&Rendered>) {
+        let Some(rendered) = rendered else { return };
+        if let Some(current) = self.current.take() {
+            let Current { step, stack, index, .. } = current;
+            let Rendered { verbs, bytes, last, to } = *rendered;
+            self.pending.push(Pending { step, stack, index, verbs, bytes, last });
+            self.go(stack, to);
+        }
+    }
+
+    fn end(&mut self, at: u64, step: u64, stack: usize, index: usize, end: &StepEnd) {
+        self.updated_at = at;
+        if let Some(entry) = self.history.entry_mut(step) {
+            entry.ended_at = Some(at);
+            entry.outcome = Some(end.outcome);
+            entry.output = end.output.clone();
+            entry.error.clone_from(&end.error);
+            entry.dropped.clone_from(&end.dropped);
+            let named = entry.node.name.as_deref().filter(|name| !end.output.is_null() && !is_reserved(name));
+            if let Some(name) = named {
+                self.vars.set(name, end.output.clone());
+            }
+        }
+        for (name, value) in &end.sets {
+            self.vars.set(name, value.clone());
+        }
+        for (name, value) in &end.learns {
+            self.vars.set_runtime(name, value.clone());
+        }
+        if let Some(typed) = &end.typed {
+            self.typed.clone_from(typed);
+        }
+        if end.counted
+            && let Some(frame) = self.frames.get_mut(stack)
+        {
+            *frame.jumps.entry(index).or_insert(0) += 1;
+        }
+        match end.recording {
+            Some(RecordingMark::Began { network: false }) => {
+                self.recordings += 1;
+                self.recording = Some(Recording::Stream { ordinal: self.recordings, step });
+            }
+            Some(RecordingMark::Began { network: true }) => self.recording = Some(Recording::Network),
+            Some(RecordingMark::Closed) => self.recording = None,
+            None => {}
+        }
+        self.go(stack, end.to);
+    }
+
+    fn go(&mut self, from: usize, to: Move) {
+        let (stack, index) = match to {
+            Move::Stay => return,
+            Move::On(index) => (from, index),
+            Move::To { stack, index } => {
+                self.frames.truncate(stack.saturating_add(1).max(1));
+                (stack, index)
+            }
+        };
+        if let Some(frame) = self.frames.get_mut(stack) {
+            frame.index = index;
+        }
+    }
+
+    fn recorded(&mut self, at: u64, report: &RecordingReport) {
+        let Some(Recording::Stream { ordinal, step }) = self.recording else { return };
+        if ordinal != report.ordinal {
+            return;
+        }
+        self.updated_at = at;
+        let output = recording_output(report);
+        // A `recording_stop` that waits hands it out; one that ended by itself belongs to the step that began it.
+        let stop_waits = self
+            .current
+            .as_ref()
+            .and_then(|current| self.history.entry(current.step))
+            .is_some_and(|entry| entry.node.kind == "recording_stop");
+        if !stop_waits && let Some(entry) = self.history.entry_mut(step) {
+            entry.output = output.clone();
+            if let Some(name) = entry.node.name.as_deref().filter(|name| !is_reserved(name)) {
+                self.vars.set(name, output.clone());
+            }
+        }
+        self.recording = Some(Recording::Ended { report: output });
+    }
+
+    fn close(&mut self, at: u64, over: &RunOver) {
+        self.updated_at = at;
+        let under_way =
+            self.pending.drain(..).map(|pending| pending.step).chain(self.current.take().map(|c| c.step));
+        for step in under_way {
+            if let Some(entry) = self.history.entry_mut(step) {
+                entry.ended_at = Some(at);
+                entry.outcome = Some(Outcome::Interrupted);
+            }
+        }
+        self.ending = None;
+        self.over = Some(over.clone());
+        self.over_at = Some(at);
+    }
+
+    /// The place of a target as seen from a stack.
+    pub fn find(&self, stack: usize, target: &str) -> Option<Move> {
+        let stack = stack.min(self.frames.len().saturating_sub(1));
+        let (stack, index) = cursor::find(&self.frames, stack, target)?;
+        Some(Move::To { stack, index })
+    }
+}
+
+/// How people know an action: by its name, else its id.
+pub fn label(node: &ActionNode) -> &str {
+    node.name.as_deref().unwrap_or(&node.id)
+}
+
+fn first_variables(begun: &Begun) -> Vars {
+    let mut vars = Vars::default();
+    if begun.reference.kind == ReferenceKind::Call {
+        vars.set_runtime("call.digits", Value::from(""));
+    }
+    // Only its owner begins a run, so `call.…` among these is the runtime's own word.
+    for (name, value) in &begun.variables {
+        if super::vars::canonical(name).starts_with("call.") {
+            vars.set_runtime(name, value.clone());
+        } else if !is_reserved(name) {
+            vars.set(name, value.clone());
+        }
+    }
+    let kind = serde_json::to_value(begun.reference.kind).unwrap_or(Value::Null);
+    for (name, value) in [
+        ("activeflow.id", json!(begun.id.to_string())),
+        ("activeflow.flow_id", json!(begun.script.id.0)),
+        ("activeflow.reference_type", kind),
+        ("activeflow.reference_id", json!(begun.reference.id)),
+        ("activeflow.reference_activeflow_id", json!(begun.parent.map(|parent| parent.to_string()))),
+        ("activeflow.complete_count", json!(begun.complete_count)),
+    ] {
+        vars.set_runtime(name, value);
+    }
+    vars
+}
+
+fn recording_output(report: &RecordingReport) -> Value {
+    let gap = |gap: &Gap| json!({ "at_ms": gap.at_ms, "ms": gap.ms });
+    json!({
+        "source": "stream",
+        "file": report.file,
+        "bytes": report.bytes,
+        "seconds": report.seconds,
+        "gaps": report.gaps.iter().map(gap).collect::<Vec<_>>(),
+        "ended_by": report.ended_by,
+    })
+}
+
+/// The tag of a fact, for messages.
+fn word(fact: &RunFact) -> String {
+    let value = serde_json::to_value(fact).unwrap_or(Value::Null);
+    value.get("run").and_then(Value::as_str).unwrap_or("?").to_owned()
+}

@@ -1,0 +1,222 @@
+//! Variables of one run: JSON values under flat, dotted names, with paths into them.
+//!
+//! Names of the runtime (`call.…`, `activeflow.…`, `error`) live in a map of their own: a workflow can read them and
+//! never set them, and they don't count towards the workflow's caps.
+
+use crate::limit::{VALUE_BYTES_MAX, VARIABLES_BYTES_MAX, VARIABLES_MAX};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::io;
+
+/// First parts of names that belong to the runtime; the letter case doesn't matter.
+const RESERVED: [&str; 5] = ["call", "activeflow", "voipbin", "secret", "error"];
+
+/// Steps of a path (`.key`, `[n]`, `["key"]`) that are followed into one value.
+const PATH_STEPS_MAX: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Vars {
+    own: BTreeMap<String, Value>,
+    runtime: BTreeMap<String, Value>,
+    /// Bytes of all own values as JSON text, their names counted.
+    bytes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CapError {
+    #[error("variable `{name}` has {bytes} bytes, expected at most {VALUE_BYTES_MAX}")]
+    Value { name: String, bytes: usize },
+    #[error("expected at most {VARIABLES_MAX} variables, `{name}` would be one more")]
+    Count { name: String },
+    #[error("all variables together would have {bytes} bytes, expected at most {VARIABLES_BYTES_MAX}")]
+    Total { bytes: usize },
+}
+
+/// True for names that only the runtime sets: `call`, `Call.digits`, `error[0]`.
+pub fn is_reserved(name: &str) -> bool {
+    let first = name.trim().split(['.', '[']).next().unwrap_or("");
+    RESERVED.iter().any(|reserved| first.eq_ignore_ascii_case(reserved))
+}
+
+/// Bytes of a value as JSON text.
+pub fn json_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null => 4,
+        Value::Bool(_) => 5,
+        _ => {
+            let mut count = Count(0);
+            // A counter can't fail, and every JSON value can be written.
+            let _ = serde_json::to_writer(&mut count, value);
+            count.0
+        }
+    }
+}
+
+/// A name without the older prefix, and under its present word.
+pub fn canonical(name: &str) -> &str {
+    let name = name.trim();
+    let name = name.strip_prefix("voipbin.").unwrap_or(name);
+    if name == "call.caller_id" { "call.from" } else { name }
+}
+
+impl Vars {
+    pub fn own(&self) -> &BTreeMap<String, Value> {
+        &self.own
+    }
+
+    /// Own and runtime's names in one map, as the API shows them.
+    pub fn shown(&self) -> Map<String, Value> {
+        self.own.iter().chain(&self.runtime).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// The value at a path. The longest flat name wins; what remains of the path is followed into its value.
+    pub fn look_up(&self, path: &str) -> Option<&Value> {
+        let path = canonical(path);
+        if let Some(value) = self.flat(path) {
+            return Some(value);
+        }
+        let mut end = path.len();
+        for _ in 0..PATH_STEPS_MAX {
+            end = path.get(..end)?.rfind(['.', '['])?;
+            if let Some(value) = self.flat(path.get(..end)?) {
+                return follow(value, path.get(end..)?);
+            }
+        }
+        None
+    }
+
+    fn flat(&self, name: &str) -> Option<&Value> {
+        self.runtime.get(name).or_else(|| self.own.get(name))
+    }
+
+    /// Whether these could be set, all of them, within the caps.
+    pub fn admits<'v>(&self, sets: impl Iterator<Item = (&'v str, &'v Value)>) -> Result<(), CapError> {
+        let (mut bytes, mut count) = (self.bytes, self.own.len());
+        for (name, value) in sets {
+            let size = json_bytes(value);
+            if size > VALUE_BYTES_MAX {
+                return Err(CapError::Value { name: name.to_owned(), bytes: size });
+            }
+            match self.own.get(name) {
+                Some(old) => bytes = bytes.saturating_sub(json_bytes(old)) + size,
+                None => {
+                    count += 1;
+                    bytes += size + name.len();
+                }
+            }
+            if count > VARIABLES_MAX {
+                return Err(CapError::Count { name: name.to_owned() });
+            }
+            if bytes > VARIABLES_BYTES_MAX {
+                return Err(CapError::Total { bytes });
+            }
+        }
+        Ok(())
+    }
+
+    pub fn set(&mut self, name: &str, value: Value) {
+        let size = json_bytes(&value);
+        match self.own.get_mut(name) {
+            Some(old) => {
+                self.bytes = self.bytes.saturating_sub(json_bytes(old)) + size;
+                *old = value;
+            }
+            None => {
+                self.bytes += size + name.len();
+                self.own.insert(name.to_owned(), value);
+            }
+        }
+    }
+
+    pub fn set_runtime(&mut self, name: &str, value: Value) {
+        self.runtime.insert(canonical(name).to_owned(), value);
+    }
+
+    pub fn runtime(&self, name: &str) -> Option<&Value> {
+        self.runtime.get(name)
+    }
+}
+
+/// Follows `.key`, `[n]` and `["key"]` into a value.
+fn follow<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    let (mut value, mut rest) = (value, path);
+    for _ in 0..PATH_STEPS_MAX {
+        if rest.is_empty() {
+            return Some(value);
+        }
+        if let Some(tail) = rest.strip_prefix('.') {
+            let end = tail.find(['.', '[']).unwrap_or(tail.len());
+            let (key, after) = tail.split_at_checked(end)?;
+            value = value.get(key)?;
+            rest = after;
+        } else {
+            let tail = rest.strip_prefix('[')?;
+            let (inside, after) = tail.split_once(']')?;
+            let inside = inside.trim();
+            value = match inside.strip_prefix(['"', '\'']).and_then(|key| key.strip_suffix(['"', '\''])) {
+                Some(key) => value.get(key)?,
+                None => value.get(inside.parse::<usize>().ok()?)?,
+            };
+            rest = after;
+        }
+    }
+    None
+}
+
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_longest_flat_name_wins_and_the_rest_is_a_path() {
+        let mut vars = Vars::default();
+        vars.set("a", json!({"b": {"c": 1}, "list": [10, {"x y": 2}]}));
+        vars.set("a.b", json!({"c": 3}));
+        assert_eq!(vars.look_up("a.b.c"), Some(&json!(3)));
+        assert_eq!(vars.look_up("a.list[0]"), Some(&json!(10)));
+        assert_eq!(vars.look_up("a.list[1][\"x y\"]"), Some(&json!(2)));
+        assert_eq!(vars.look_up("a.list[7]"), None);
+        assert_eq!(vars.look_up("a.list["), None);
+        vars.set_runtime("call.from", json!("+1"));
+        assert_eq!(vars.look_up("voipbin.call.caller_id"), Some(&json!("+1")));
+    }
+
+    #[test]
+    fn the_caps_hold_to_the_byte() {
+        let mut vars = Vars::default();
+        let fits = Value::from("x".repeat(VALUE_BYTES_MAX - 2));
+        assert!(vars.admits([("v", &fits)].into_iter()).is_ok());
+        let over = Value::from("x".repeat(VALUE_BYTES_MAX - 1));
+        assert!(matches!(vars.admits([("v", &over)].into_iter()), Err(CapError::Value { .. })));
+        for n in 0..VARIABLES_MAX {
+            vars.set(&format!("v{n}"), json!(n));
+        }
+        assert!(vars.admits([("v0", &json!(1))].into_iter()).is_ok());
+        assert!(matches!(vars.admits([("more", &json!(1))].into_iter()), Err(CapError::Count { .. })));
+        for n in 0..31 {
+            vars.set(&format!("v{n}"), fits.clone());
+        }
+        let total = vars.bytes;
+        assert!(total <= VARIABLES_BYTES_MAX);
+        assert!(matches!(
+            vars.admits([("v50", &fits), ("v51", &fits)].into_iter()),
+            Err(CapError::Total { .. })
+        ));
+        vars.set("v0", json!(null));
+        assert!(vars.bytes < total);
+    }
+}
