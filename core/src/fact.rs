@@ -1,4 +1,35 @@
 //! Everything that is ever written down. State is the fold of facts: a restart, a rebuild after a panic and a test
 //! fixture are one road. Frames are never facts.
 
+pub use crate::call::fact::{CallEnd, CallFact};
 pub use crate::flow::fact::RunFact;
+pub use crate::workflow::fact::ParentFact;
+
+use crate::id::{CallId, RunId};
+use serde::{Deserialize, Serialize};
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub key: Key,
+    pub wall_ms: u64,
+    pub fact: Fact,
+}
+
+/// Whose story a fact belongs to. Facts of one key are kept in the order in which they were appended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Key {
+    /// A call together with its sub-workflow's run: one writer, one story.
+    Call(CallId),
+    /// A main workflow, or one that was started by the API.
+    Run(RunId),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Fact {
+    Call(CallFact),
+    Run(RunFact),
+    Parent(ParentFact),
+}

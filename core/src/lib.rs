@@ -26,6 +26,7 @@ pub mod notice;
 pub mod provider;
 pub mod roster;
 pub mod scene;
+pub mod time;
 pub mod workflow;
 
 pub use id::{CallId, RunId, WorkflowId};

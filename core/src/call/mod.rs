@@ -1,1 +1,199 @@
 //! The life of one phone call.
+//!
+//! [`Call`] is told what the network, the socket, its flow and people say ([`Input`]), and says what is to be done
+//! ([`Effect`]). Its heart are the *exchanges*: the network asks, it gets a document, it comes back. Between two of
+//! them a stream may be up, on which sound goes both ways.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | [`fact`], [`state`] | what is written down, and the state that is its fold |
+//! | [`words`] | the vocabulary |
+//! | `asking.rs` | who asks for a document, and which one they get |
+//! | `turning.rs` | turns with the flow, and the documents that come of them |
+//! | `streaming.rs` | sockets: tokens, takeover, sound, digits |
+//! | `ending.rs` | deadlines, ends, the completion |
+//!
+//! Refuses to know: HTTP, TwiML, files, actors, the clock.
+
+mod asking;
+pub mod begin;
+mod ending;
+pub mod fact;
+mod sound;
+pub mod state;
+mod streaming;
+mod turning;
+pub mod words;
+
+pub use fact::{CallEnd, CallFact};
+pub use state::CallState;
+pub use words::*;
+
+use crate::fact::Fact;
+use crate::{Machine, Now, Tick};
+use ending::Deadlines;
+use sound::Desk;
+use std::sync::Arc;
+use streaming::{Live, Opening};
+use turning::{FlowLink, Making};
+
+pub struct Call {
+    config: Arc<CallConfig>,
+    state: CallState,
+    flow: FlowLink,
+    making: Option<Making>,
+    live: Option<Live>,
+    opening: Opening,
+    desk: Desk,
+    deadlines: Deadlines,
+    /// Facts of this input, not yet handed over to be written.
+    batch: Vec<Fact>,
+    counters: Counters,
+    finished: bool,
+}
+
+/// What is counted and not written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    pub frames_in: u64,
+    pub frames_out: u64,
+    pub frames_dropped: u64,
+    pub stale_turns: u64,
+    pub ignored_inputs: u64,
+}
+
+impl Call {
+    /// A call whose first webhook has just come. The facts of its arrival are written with its first document.
+    pub fn arrive(now: Now, config: Arc<CallConfig>, arrived: CallFact) -> Option<Call> {
+        let state = CallState::begin(&arrived, now.wall_ms)?;
+        let mut call = Call::with_state(now, config, state);
+        call.batch.push(Fact::Call(arrived));
+        Some(call)
+    }
+
+    /// A call folded from its facts, after a restart or a panic: no stream is up, nothing is in flight. The network
+    /// has `return_grace` to come back.
+    pub fn restore(now: Now, config: Arc<CallConfig>, state: CallState) -> Call {
+        let mut call = Call::with_state(now, config, state);
+        call.flow.over = call.state.flow_over.is_some();
+        call.resume_deadlines(now);
+        call
+    }
+
+    fn with_state(now: Now, config: Arc<CallConfig>, state: CallState) -> Call {
+        let deadlines = Deadlines::of_new_call(now, &config, &state);
+        let desk = Desk::new(config.media.clone());
+        Call {
+            config,
+            state,
+            flow: FlowLink::default(),
+            making: None,
+            live: None,
+            opening: Opening::default(),
+            desk,
+            deadlines,
+            batch: Vec::new(),
+            counters: Counters::default(),
+            finished: false,
+        }
+    }
+
+    pub fn state(&self) -> &CallState {
+        &self.state
+    }
+
+    /// `GET /v1/calls/{call}`, live counters included.
+    pub fn view(&self) -> serde_json::Value {
+        let mut view = self.state.view();
+        if let Some(object) = view.as_object_mut() {
+            object.insert("media".into(), self.media_view());
+        }
+        view
+    }
+
+    /// True while somebody or something still has to happen for this call: a live stream, a request in flight.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Decides: the fact is in force from here on, and is written before anything behind it is done.
+    fn decide(&mut self, now: Now, fact: CallFact) {
+        self.state.apply(&fact, now.wall_ms);
+        self.batch.push(Fact::Call(fact));
+    }
+
+    /// Hands over what was decided, ahead of the effects that rest on it.
+    fn write(&mut self, out: &mut Vec<Effect>) {
+        if !self.batch.is_empty() {
+            out.push(Effect::Record(std::mem::take(&mut self.batch)));
+        }
+    }
+}
+
+impl Machine for Call {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Asked { ask, request } => self.asked(now, ask, request, out),
+            Input::Took { turn, report } => self.took(now, turn, report, out),
+            Input::Waited { ask, exchange, turn, verbs } => {
+                out.push(Effect::Answer { ask, answer: Answer::WaitDocument { exchange, turn, verbs } });
+            }
+            Input::StreamUp { stream, stream_sid, trouble } => {
+                self.stream_up(now, stream, stream_sid, trouble, out);
+            }
+            Input::Heard { stream, audio, at_ms } => self.heard(now, stream, audio, at_ms, out),
+            Input::Pressed { stream, digit } => self.pressed(now, stream, digit),
+            Input::Marked { stream, name } => self.marked(now, stream, &name),
+            Input::Stopped { stream } => self.stopped(now, stream, out),
+            Input::StreamDown { stream } => self.stream_down(now, stream, out),
+            Input::Blocked { stream, blocked } => self.blocked(now, stream, blocked),
+            Input::Loaded { sound, audio } => self.loaded(now, sound, audio, out),
+            Input::RecordingClosed { report } => self.recording_closed(now, report),
+            Input::Dropped { frames } => self.counters.frames_dropped += frames,
+            Input::Acked => self.acked(now),
+            Input::HandOver => self.hand_over(out),
+        }
+        self.settle(now, out);
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.wake_deadlines(now, out);
+        self.wake_flow(now);
+        self.settle(now, out);
+    }
+
+    fn wake_at(&self) -> Option<Tick> {
+        if self.finished {
+            return None;
+        }
+        [self.deadlines.next(), self.flow_due(), self.desk.due_at()].into_iter().flatten().min()
+    }
+
+    fn is_over(&self) -> bool {
+        self.finished
+    }
+}
+
+impl Call {
+    /// The end of every input: sound that is due goes out, the next turn begins, what was decided is written.
+    fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.play(now, out);
+        self.leave_if_quiet(now, out);
+        self.finish_if_done(now, out);
+        self.next_turn(now, out);
+        self.write(out);
+        if self.state.acked || (self.state.over.is_some() && self.state.main_run.is_none()) {
+            self.finish(out);
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<Effect>) {
+        if !self.finished {
+            self.finished = true;
+            out.push(Effect::Finished);
+        }
+    }
+}

@@ -1,1 +1,202 @@
-//! A main workflow around a run.
+//! A main workflow: it waits for its trigger's call, takes the completion once, and goes on as a run without a line.
+//!
+//! Steps, retries and the cursor exist only in [`crate::flow`]; here is what is around them.
+
+pub mod fact;
+
+use crate::fact::{Fact, RunFact};
+use crate::flow::run::{Run, RunSpec};
+use crate::id::{CallId, RunId};
+use crate::scene::{EndReason, Event, Line, Needs, Posture, RunOver, Turn};
+use crate::{Machine, Now, Tick};
+use fact::ParentFact;
+use serde_json::{Value, json};
+
+pub struct Workflow {
+    run: Run,
+    waiting: Option<Waiting>,
+    over: Option<RunOver>,
+    wake_at: Option<Tick>,
+}
+
+/// The trigger that a main workflow waits at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    pub call: CallId,
+    pub trigger_type: String,
+    pub trigger_name: String,
+}
+
+#[derive(Debug)]
+pub enum Input {
+    /// The call's completion; told until it is acknowledged, taken once.
+    CallOver {
+        call: CallId,
+        completion: Value,
+    },
+    /// It was begun, or folded from its facts: go on.
+    Resume,
+    Stop {
+        reason: EndReason,
+        detail: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Record(Vec<Fact>),
+    /// The completion is on disk here: the call may forget it.
+    Ack {
+        call: CallId,
+    },
+    Over {
+        run: RunId,
+        over: RunOver,
+    },
+}
+
+impl Workflow {
+    /// The facts of a main workflow that begins with its call, and waits for it.
+    pub fn begin_waiting(now: Now, spec: RunSpec, waiting: Waiting) -> Vec<Fact> {
+        let (_, facts) = Run::begin(now, spec);
+        let mut all: Vec<Fact> = facts.into_iter().map(Fact::Run).collect();
+        let Waiting { call, trigger_type, trigger_name } = waiting;
+        all.push(Fact::Parent(ParentFact::Waiting { call, trigger_type, trigger_name }));
+        all
+    }
+
+    /// Folds a main workflow from its facts; `None` when they hold no run.
+    pub fn restore<'f>(now: Now, facts: impl Iterator<Item = &'f Fact> + Clone) -> Option<Workflow> {
+        let of_run = run_facts(facts.clone());
+        let run = Run::restore(now, of_run).ok()?;
+        let mut waiting = None;
+        for fact in facts {
+            match fact {
+                Fact::Parent(ParentFact::Waiting { call, trigger_type, trigger_name }) => {
+                    waiting = Some(Waiting {
+                        call: call.clone(),
+                        trigger_type: trigger_type.clone(),
+                        trigger_name: trigger_name.clone(),
+                    });
+                }
+                Fact::Parent(ParentFact::CallOver { .. }) => waiting = None,
+                _ => {}
+            }
+        }
+        let over = run.over().cloned();
+        Some(Workflow { run, waiting, over, wake_at: None })
+    }
+
+    /// `GET /v1/activeflows/{id}`.
+    pub fn view(&self) -> Value {
+        let mut view = self.run.view();
+        if let (Some(waiting), Some(object)) = (&self.waiting, view.as_object_mut()) {
+            let running = object.get("status").is_some_and(|status| status == "running");
+            if running {
+                let at = object.get("tm_create").cloned();
+                object.insert(
+                    "current_action".into(),
+                    json!({
+                        "id": waiting.trigger_name, "type": waiting.trigger_type, "name": waiting.trigger_name,
+                        "parameters": {}, "started_at": at, "ended_at": null, "outcome": null,
+                        "attempts": 1, "missing": [], "dropped": [],
+                    }),
+                );
+            }
+        }
+        view
+    }
+
+    pub fn waiting(&self) -> Option<&Waiting> {
+        self.waiting.as_ref()
+    }
+
+    fn step(&mut self, now: Now, event: Event, batch: &mut Vec<Fact>, out: &mut Vec<Effect>) {
+        if self.over.is_some() {
+            return;
+        }
+        let posture = Posture { line: Line::Absent, local_speech: false };
+        let Turn { facts, ops: _, needs, wake_at } = self.run.take(now, &posture, event);
+        batch.extend(facts.into_iter().map(Fact::Run));
+        self.wake_at = wake_at;
+        if let Needs::Over(over) = needs {
+            self.over = Some(*over.clone());
+            self.wake_at = None;
+            out.push(Effect::Over { run: self.run.id(), over: *over });
+        }
+    }
+
+    fn take_completion(&mut self, now: Now, completion: Value, out: &mut Vec<Effect>) {
+        let Some(waiting) = self.waiting.take() else { return };
+        let mut batch = vec![Fact::Parent(ParentFact::CallOver { completion: completion.clone() })];
+        let mut after = Vec::new();
+        for (name, key) in [
+            ("call.status", "callStatus"),
+            ("call.duration", "callDuration"),
+            ("call.end_reason", "endReason"),
+            ("call.digits", "digits"),
+        ] {
+            let value = completion.get(key).cloned().unwrap_or_default();
+            self.step(now, Event::Learned { name: name.into(), value }, &mut batch, &mut after);
+        }
+        let learned = Event::Learned { name: waiting.trigger_name, value: completion };
+        self.step(now, learned, &mut batch, &mut after);
+        self.step(now, Event::Proceed, &mut batch, &mut after);
+        out.push(Effect::Record(batch));
+        out.append(&mut after);
+    }
+}
+
+impl Machine for Workflow {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::CallOver { call, completion } => {
+                self.take_completion(now, completion, out);
+                out.push(Effect::Ack { call });
+            }
+            Input::Resume if self.waiting.is_none() => self.step_and_record(now, Event::Proceed, out),
+            Input::Resume => {}
+            Input::Stop { reason, detail } => {
+                self.step_and_record(now, Event::End { reason, detail }, out);
+            }
+        }
+    }
+
+    fn wake(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.wake_at.is_some_and(|due| due <= now.tick) {
+            self.wake_at = None;
+            self.step_and_record(now, Event::Due, out);
+        }
+    }
+
+    fn wake_at(&self) -> Option<Tick> {
+        self.wake_at
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+}
+
+impl Workflow {
+    fn step_and_record(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        let mut batch = Vec::new();
+        let mut after = Vec::new();
+        self.step(now, event, &mut batch, &mut after);
+        if !batch.is_empty() {
+            out.push(Effect::Record(batch));
+        }
+        out.append(&mut after);
+    }
+}
+
+/// The facts of runs, for whoever folds a call's own.
+pub fn run_facts<'f>(facts: impl Iterator<Item = &'f Fact>) -> impl Iterator<Item = &'f RunFact> {
+    facts.filter_map(|fact| match fact {
+        Fact::Run(fact) => Some(fact),
+        _ => None,
+    })
+}

@@ -1,0 +1,384 @@
+//! Owns one call: performs what the call machine decides.
+
+use crate::clock::Clock;
+use crate::driver::{Done, Driver, Owner};
+use crate::flow_registry::{Completed, FlowRegistry};
+use crate::journal_writer::{Append, Close, JournalWriter};
+use crate::obituary::{Died, Obituary};
+use crate::port::audio::Audio;
+use crate::port::recording::{RecordingFile, Recordings};
+use crate::post::{Held, Posted};
+use crate::sub_workflow::{SubWorkflow, Take};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use futures_util::future::BoxFuture;
+use holdline_core::call::{Answer, AskNo, Call, Effect, Input, Request, StreamNo, StreamOut, Summary};
+use holdline_core::fact::{Entry, Fact, Key};
+use holdline_core::flow::run::{Run, RunSpec};
+use holdline_core::scene::RecordingReport;
+use holdline_core::{CallId, Machine, WorkflowId};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Places in a session's mailbox: a stream's credit, and room for what comes beside it.
+const MAILBOX: usize = 256;
+/// Messages that a socket may be owed before it counts as blocked.
+pub const SOCKET_CREDIT: u32 = 64;
+/// Requests that wait for their answers.
+const ASKS_MAX: usize = 64;
+
+/// What every session of a house shares.
+#[derive(Clone)]
+pub struct House {
+    pub clock: Clock,
+    pub journal: Addr<JournalWriter>,
+    pub flows: Addr<FlowRegistry>,
+    pub audio: Arc<dyn Audio>,
+    pub recordings: Arc<dyn Recordings>,
+}
+
+pub struct CallSession {
+    driver: Driver<Call>,
+    house: House,
+    key: Key,
+    workflow: WorkflowId,
+    flow: Option<Held<Take>>,
+    /// Written in one batch with the call's own first facts.
+    first: Vec<Entry>,
+    replies: BTreeMap<AskNo, oneshot::Sender<Reply>>,
+    last_ask: u64,
+    sockets: BTreeMap<StreamNo, Socket>,
+    recording: Option<Box<dyn RecordingFile>>,
+    begin: Option<Begin>,
+    obituary: Obituary<CallId>,
+}
+
+/// How a session comes into the world.
+pub enum Begin {
+    Fresh { sub: Box<RunSpec>, first: Vec<Entry> },
+    Restored { run: Option<Box<Run>> },
+}
+
+/// The other end of a stream.
+struct Socket {
+    out: Held<SocketOut>,
+    credit: u32,
+    owed: VecDeque<StreamOut>,
+    close: Option<u16>,
+}
+
+/// Everything that a session may be told.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum Mail {
+    Ask {
+        request: Request,
+        reply: oneshot::Sender<Reply>,
+    },
+    Input(Input),
+    /// A socket that was admitted is open.
+    SocketOpen {
+        stream: StreamNo,
+        out: Held<SocketOut>,
+    },
+    /// The socket has sent so many messages.
+    SocketSent {
+        stream: StreamNo,
+        count: u32,
+    },
+    /// What the machine counts and shows right now.
+    Observe {
+        reply: oneshot::Sender<serde_json::Value>,
+    },
+    /// A test provokes a panic in this session, and in no other.
+    Provoke,
+}
+
+/// To the socket's actor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum SocketOut {
+    Send(StreamOut),
+    Close(u16),
+    /// The session has taken so many frames.
+    Credit(u32),
+}
+
+pub struct Reply {
+    pub answer: Answer,
+    /// For a socket that was admitted.
+    pub session: Addr<CallSession>,
+}
+
+impl CallSession {
+    pub fn new(house: House, call: Call, begin: Begin, obituary: Obituary<CallId>) -> CallSession {
+        let sid = call.state().arrival.call.clone();
+        CallSession {
+            key: Key::Call(sid),
+            workflow: call.state().sub_workflow.clone(),
+            driver: Driver::new(house.clock, call),
+            house,
+            flow: None,
+            first: Vec::new(),
+            replies: BTreeMap::new(),
+            last_ask: 0,
+            sockets: BTreeMap::new(),
+            recording: None,
+            begin: Some(begin),
+            obituary,
+        }
+    }
+
+    fn begin_flow(&mut self, begin: Begin, ctx: &mut Context<Self>) {
+        let session = Held::new(ctx.address());
+        let obituary = Obituary::new((), ctx.address().recipient());
+        let flow = match begin {
+            Begin::Fresh { sub, first } => {
+                self.first = first;
+                Some(SubWorkflow::unborn(*sub, session, obituary))
+            }
+            Begin::Restored { run } => run.map(|run| SubWorkflow::restored(*run, session, obituary)),
+        };
+        self.flow = flow.map(|flow| Held::new(flow.start()));
+    }
+
+    /// Writes a batch, and lets go of what waits behind it.
+    fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
+        let wall_ms = self.driver.clock().now().wall_ms;
+        let mut batch = std::mem::take(&mut self.first);
+        batch.extend(facts.into_iter().map(|fact| Entry { key: self.key.clone(), wall_ms, fact }));
+        let (written, done) = oneshot::channel();
+        let append = self.house.journal.send(Append { batch, written });
+        let wait = async move {
+            append.await.ok()?;
+            done.await.ok()
+        };
+        ctx.spawn(wait.into_actor(self).map(|result, actor, ctx| match result {
+            Some(Ok(())) => actor.release(ctx),
+            Some(Err(error)) => actor.cannot_write(&error.to_string(), ctx),
+            None => actor.cannot_write("the journal is gone", ctx),
+        }));
+        Done::Later
+    }
+
+    /// Nothing may be seen that is not written: the call is left to whoever reads the journal next.
+    fn cannot_write(&mut self, why: &str, ctx: &mut Context<Self>) {
+        tracing::error!(call = %self.driver.machine().state().arrival.call, why, "facts could not be written");
+        ctx.stop();
+    }
+
+    fn answer(&mut self, ask: AskNo, answer: Answer, ctx: &mut Context<Self>) {
+        if let Some(reply) = self.replies.remove(&ask) {
+            // Whoever asked may have gone; the network will ask again.
+            let _ = reply.send(Reply { answer, session: ctx.address() });
+        }
+    }
+
+    fn transmit(&mut self, stream: StreamNo, out: StreamOut, ctx: &mut Context<Self>) {
+        let Some(socket) = self.sockets.get_mut(&stream) else { return };
+        if socket.offer(out) == Posted::Gone {
+            self.sockets.remove(&stream);
+        } else if socket.credit == 0 {
+            self.turn_later(Input::Blocked { stream, blocked: true }, ctx);
+        }
+    }
+
+    /// An input that an effect gives rise to is handled after the effects of this turn.
+    fn turn_later(&mut self, input: Input, ctx: &mut Context<Self>) {
+        ctx.spawn(std::future::ready(()).into_actor(self).map(move |(), actor, ctx| actor.turn(input, ctx)));
+    }
+
+    fn close_stream(&mut self, stream: StreamNo, code: u16) {
+        let Some(socket) = self.sockets.get_mut(&stream) else { return };
+        socket.close = Some(code);
+        socket.drain();
+    }
+
+    fn load(&mut self, sound: u64, what: &holdline_core::scene::Sound, ctx: &mut Context<Self>) {
+        let loading = self.house.audio.load(&self.workflow, what);
+        ctx.spawn(
+            loading
+                .into_actor(self)
+                .map(move |audio, actor, ctx| actor.turn(Input::Loaded { sound, audio }, ctx)),
+        );
+    }
+
+    fn close_recording(&mut self, mut report: RecordingReport, ctx: &mut Context<Self>) {
+        let closing: BoxFuture<'static, Result<u64, String>> = match self.recording.take() {
+            Some(file) => file.close(),
+            None => Box::pin(std::future::ready(Err("the file was never opened".to_owned()))),
+        };
+        ctx.spawn(closing.into_actor(self).map(move |bytes, actor, ctx| {
+            match bytes {
+                Ok(bytes) => report.bytes = bytes,
+                Err(why) => {
+                    tracing::error!(file = report.file, why, "a recording could not be written");
+                    report.ended_by = "failed".into();
+                }
+            }
+            actor.turn(Input::RecordingClosed { report }, ctx);
+        }));
+    }
+
+    fn log_end(&self, summary: &Summary) {
+        let state = self.driver.machine().state();
+        tracing::info!(
+            call = %state.arrival.call,
+            workflow = %state.workflow,
+            end_reason = summary.reason.as_str(),
+            duration_ms = summary.duration.as_millis() as u64,
+            frames_in = summary.frames_in,
+            frames_out = summary.frames_out,
+            frames_dropped = summary.frames_dropped,
+            "call ended"
+        );
+    }
+}
+
+impl Actor for CallSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Some(begin) = self.begin.take() {
+            let restored = matches!(begin, Begin::Restored { .. });
+            self.begin_flow(begin, ctx);
+            if restored {
+                self.wake(ctx);
+            }
+        }
+    }
+}
+
+impl Owner for CallSession {
+    type Machine = Call;
+
+    fn driver(&mut self) -> &mut Driver<Call> {
+        &mut self.driver
+    }
+
+    fn is_urgent(effect: &Effect) -> bool {
+        effect.is_urgent()
+    }
+
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) -> Done {
+        match effect {
+            Effect::Record(facts) => return self.record(facts, ctx),
+            Effect::Take { turn, posture, event } => {
+                let now = self.driver.clock().now();
+                self.flow.as_ref().map(|flow| flow.post(Take::Turn { now, turn, posture, event }));
+            }
+            Effect::WaitTurn { ask, exchange, turn } => {
+                let now = self.driver.clock().now();
+                self.flow.as_ref().map(|flow| flow.post(Take::Wait { now, ask, exchange, turn }));
+            }
+            Effect::Answer { ask, answer } => self.answer(ask, answer, ctx),
+            Effect::Transmit { stream, out } => self.transmit(stream, out, ctx),
+            Effect::CloseStream { stream, code } => self.close_stream(stream, code),
+            Effect::Load { sound, what } => self.load(sound, &what, ctx),
+            Effect::OpenRecording { file, channels, .. } => {
+                self.recording = Some(self.house.recordings.open(&file, channels));
+            }
+            Effect::AppendRecording { pcm } => {
+                if let Some(file) = &mut self.recording {
+                    file.append(pcm);
+                }
+            }
+            Effect::CloseRecording { report } => self.close_recording(report, ctx),
+            Effect::TellParent { run, completion } => {
+                let Key::Call(call) = self.key.clone() else { return Done::Now };
+                let told = Completed { run, call, completion, session: Held::new(ctx.address()) };
+                // An outbox row: told again until it is acknowledged, so a full mailbox loses nothing.
+                let _ = self.house.flows.try_send(told);
+            }
+            Effect::Summary(summary) => self.log_end(&summary),
+            Effect::Finished => {
+                let _ = self.house.journal.try_send(Close(self.key.clone()));
+            }
+        }
+        Done::Now
+    }
+}
+
+impl Handler<Mail> for CallSession {
+    type Result = ();
+
+    fn handle(&mut self, mail: Mail, ctx: &mut Self::Context) {
+        match mail {
+            Mail::Ask { request, reply } => {
+                if self.replies.len() >= ASKS_MAX {
+                    return; // the dropped reply tells the one who asked
+                }
+                self.last_ask += 1;
+                let ask = AskNo(self.last_ask);
+                self.replies.insert(ask, reply);
+                self.turn(Input::Asked { ask, request }, ctx);
+            }
+            Mail::Input(Input::StreamDown { stream }) => {
+                self.sockets.remove(&stream);
+                self.turn(Input::StreamDown { stream }, ctx);
+            }
+            Mail::Input(Input::Heard { stream, audio, at_ms }) => {
+                self.turn(Input::Heard { stream, audio, at_ms }, ctx);
+                if let Some(socket) = self.sockets.get_mut(&stream) {
+                    socket.out.post(SocketOut::Credit(1));
+                }
+            }
+            Mail::Input(input) => self.turn(input, ctx),
+            Mail::SocketOpen { stream, out } => {
+                let socket = Socket { out, credit: SOCKET_CREDIT, owed: VecDeque::new(), close: None };
+                self.sockets.insert(stream, socket);
+            }
+            Mail::SocketSent { stream, count } => {
+                let Some(socket) = self.sockets.get_mut(&stream) else { return };
+                let was_blocked = socket.credit == 0;
+                socket.credit = (socket.credit + count).min(SOCKET_CREDIT);
+                socket.drain();
+                if was_blocked && socket.credit > 0 {
+                    self.turn(Input::Blocked { stream, blocked: false }, ctx);
+                }
+            }
+            Mail::Observe { reply } => {
+                let _ = reply.send(self.driver.machine().view());
+            }
+            Mail::Provoke => panic!("provoked"),
+        }
+    }
+}
+
+impl Handler<Died<()>> for CallSession {
+    type Result = ();
+
+    /// The flow's actor is gone. After a panic nobody can vouch for the call's state either: it is rebuilt from its
+    /// facts, as if this session had panicked itself.
+    fn handle(&mut self, died: Died<()>, ctx: &mut Self::Context) {
+        if died.panicked && !self.driver.machine().is_over() {
+            self.obituary.died_of_a_child();
+            ctx.stop();
+        }
+    }
+}
+
+impl Socket {
+    fn offer(&mut self, out: StreamOut) -> Posted {
+        self.owed.push_back(out);
+        self.drain()
+    }
+
+    /// Sends what the credit allows, in order; the close goes last.
+    fn drain(&mut self) -> Posted {
+        while self.credit > 0 {
+            let Some(out) = self.owed.pop_front() else { break };
+            if self.out.post(SocketOut::Send(out)) == Posted::Gone {
+                return Posted::Gone;
+            }
+            self.credit -= 1;
+        }
+        if self.owed.is_empty()
+            && let Some(code) = self.close.take()
+        {
+            self.out.post(SocketOut::Close(code));
+        }
+        Posted::Taken
+    }
+}

@@ -1,0 +1,408 @@
+//! The public listener without HTTP: a request comes in, an answer or a ticket comes out.
+//!
+//! Every carrier and every virtual-time stage knocks here; so what a request may do is decided once, by
+//! [`holdline_core::front`], and what becomes of it by the call.
+
+use crate::call_registry::{Arrive, CallRegistry, Deliver, NotHere, Outcome};
+use crate::call_session::CallSession;
+use crate::clock::Clock;
+use actix::Addr;
+use holdline_core::call::begin::{NewCall, new_call};
+use holdline_core::call::{Answer, Request, StreamNo};
+use holdline_core::document::{Ending, Links, Plan};
+use holdline_core::flow::script::Script;
+use holdline_core::front::{self, Ask, Entry, FrontConfig, Refusal};
+use holdline_core::notice::{Arrival, LineAnswer, NetworkStatus};
+use holdline_core::provider::twilio::stream::Start;
+use holdline_core::provider::twilio::token::stream_token;
+use holdline_core::provider::twilio::{twiml, webhook};
+use holdline_core::{CallId, RunId, WorkflowId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// A webhook whose facts can't be written in this time is answered 503; its turn goes on, and the network's retry
+/// joins it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer that a panic swallowed is asked for again, of the session that was rebuilt.
+const TRIES: u32 = 3;
+
+/// Workflows by id, in the version that is in force.
+pub trait FlowBook: Send + Sync {
+    fn find(&self, id: &WorkflowId) -> Option<Arc<Script>>;
+}
+
+pub struct Door {
+    pub calls: Addr<CallRegistry>,
+    pub front: FrontConfig,
+    pub book: Arc<dyn FlowBook>,
+    pub clock: Clock,
+    /// Ids that start something from outside; `wall_ms` goes into them.
+    pub mint: Arc<dyn Fn(u64) -> Uuid + Send + Sync>,
+    pub return_fragment: String,
+    pub instance_key: [u8; 32],
+    /// Where a call beyond capacity goes instead of being told that we are busy.
+    pub overflow: Option<WorkflowId>,
+    pub tally: Tally,
+}
+
+/// What a knock comes to.
+pub enum Opened {
+    Answer(HttpAnswer),
+    /// A socket may open.
+    Upgrade(Ticket),
+    Health,
+    Ready,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAnswer {
+    pub status: u16,
+    /// `text/xml` for documents, `text/plain` for refusals, none without a body.
+    pub content_type: Option<&'static str>,
+    pub body: String,
+    pub allow: Option<&'static str>,
+}
+
+/// A socket's right to open.
+pub enum Ticket {
+    /// Its token was good, and is used.
+    Admitted { call: CallId, stream: StreamNo, session: Addr<CallSession> },
+    /// Its `start` will name the call.
+    Bare { workflow: WorkflowId, hint: Option<CallId> },
+}
+
+impl Ticket {
+    pub fn stream(&self) -> Option<StreamNo> {
+        match self {
+            Ticket::Admitted { stream, .. } => Some(*stream),
+            Ticket::Bare { .. } => None,
+        }
+    }
+}
+
+/// Counts by name; a few names, all of them ours.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Tally {
+    pub fn count(&self, what: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+    }
+
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+struct Known<'a>(&'a dyn FlowBook);
+
+impl front::Flows for Known<'_> {
+    fn exists(&self, id: &str) -> bool {
+        self.0.find(&WorkflowId(id.to_owned())).is_some()
+    }
+}
+
+impl Door {
+    pub async fn knock(&self, request: &front::Request<'_>) -> Opened {
+        match front::admit(request, &self.front, &Known(self.book.as_ref())) {
+            Ok(ask) => self.admitted(ask).await,
+            Err(refusal) => Opened::Answer(self.refused(&refusal)),
+        }
+    }
+
+    /// One counter and one log line for each refusal.
+    pub fn refused(&self, refusal: &Refusal) -> HttpAnswer {
+        self.tally.count(refusal.code);
+        tracing::warn!(code = refusal.code, status = refusal.status, detail = refusal.log, "request refused");
+        HttpAnswer {
+            status: refusal.status,
+            content_type: Some("text/plain; charset=utf-8"),
+            body: format!("{}\n", refusal.message),
+            allow: refusal.allow,
+        }
+    }
+
+    async fn admitted(&self, ask: Ask) -> Opened {
+        match ask {
+            Ask::Voice(voice) => {
+                let request = Request::Voice { answer: voice.answer, key: voice.idempotency };
+                Opened::Answer(self.voice(voice.workflow, voice.arrival, request).await)
+            }
+            Ask::Next(next) => {
+                let request =
+                    Request::Next { x: next.x, a: next.a, answer: next.answer, key: next.idempotency };
+                Opened::Answer(self.voice(next.workflow, next.arrival, request).await)
+            }
+            Ask::Wait(wait) => {
+                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w };
+                Opened::Answer(self.deliver(&wait.call, Some(&wait.workflow), request).await)
+            }
+            Ask::Status(notice) => {
+                let call = notice.parent.clone().unwrap_or_else(|| notice.call.clone());
+                Opened::Answer(self.tell(&call, Request::Status(notice)).await)
+            }
+            Ask::StreamEvent(notice) => {
+                let call = notice.call.clone();
+                Opened::Answer(self.tell(&call, Request::Stream(notice)).await)
+            }
+            Ask::Recording(notice) => {
+                let call = notice.call.clone();
+                Opened::Answer(self.tell(&call, Request::Recording(notice)).await)
+            }
+            Ask::Conference(notice) => match notice.call.clone() {
+                Some(call) => Opened::Answer(self.tell(&call, Request::Conference(notice)).await),
+                None => Opened::Answer(no_content()),
+            },
+            Ask::Stream { workflow, entry } => self.stream(workflow, entry).await,
+            Ask::BareStream { workflow } => Opened::Upgrade(Ticket::Bare { workflow, hint: None }),
+            Ask::BareTwiml { workflow } => {
+                Opened::Answer(document(twiml::bare_stream(&self.links(&workflow, ""))))
+            }
+            Ask::Health => Opened::Health,
+            Ask::Ready => Opened::Ready,
+        }
+    }
+
+    /// A request for a document: of a call that is known, or of a new one.
+    async fn voice(&self, workflow: WorkflowId, arrival: Arrival, request: Request) -> HttpAnswer {
+        let call = arrival.call.clone();
+        for _ in 0..TRIES {
+            let Some(new) = self.new_call(&workflow, arrival.clone()) else {
+                return unavailable("the workflow cannot be started");
+            };
+            let overflow = self.overflow.as_ref().and_then(|id| self.new_call(id, arrival.clone()));
+            let (reply, answered) = oneshot::channel();
+            let arrive = Arrive {
+                workflow: workflow.clone(),
+                new: Box::new(new),
+                overflow: overflow.map(Box::new),
+                turned_away: RunId((self.mint)(self.clock.now().wall_ms)),
+                request: request.clone(),
+                reply,
+            };
+            if self.calls.send(arrive).await.is_err() {
+                return unavailable("the registry is gone");
+            }
+            match tokio::time::timeout(ANSWER_TIMEOUT, answered).await {
+                Ok(Ok(outcome)) => return self.answer(&call, outcome),
+                Ok(Err(_)) => continue, // a panic swallowed it
+                Err(_) => return unavailable("the answer could not be written in time"),
+            }
+        }
+        unavailable("the call cannot be answered")
+    }
+
+    async fn deliver(&self, call: &CallId, workflow: Option<&WorkflowId>, request: Request) -> HttpAnswer {
+        match self.ask(call, workflow, request).await {
+            Some(outcome) => self.answer(call, outcome),
+            None => unavailable("the answer could not be written in time"),
+        }
+    }
+
+    /// What the network tells of a call. For one that we don't know it is answered all the same: the network would
+    /// only tell it again.
+    async fn tell(&self, call: &CallId, request: Request) -> HttpAnswer {
+        match self.ask(call, None, request).await {
+            Some(Ok(_) | Err(NotHere::Ended { .. })) => no_content(),
+            Some(Err(_)) => {
+                self.tally.count("stray_notice");
+                tracing::info!(%call, "a notice came for a call that is not known");
+                HttpAnswer { status: 200, content_type: None, body: String::new(), allow: None }
+            }
+            None => unavailable("the notice could not be written in time"),
+        }
+    }
+
+    /// Asks a call; `None` when no answer came in time.
+    pub async fn ask(
+        &self,
+        call: &CallId,
+        workflow: Option<&WorkflowId>,
+        request: Request,
+    ) -> Option<Outcome> {
+        for _ in 0..TRIES {
+            let (reply, answered) = oneshot::channel();
+            let deliver =
+                Deliver { call: call.clone(), workflow: workflow.cloned(), request: request.clone(), reply };
+            self.calls.send(deliver).await.ok()?;
+            match tokio::time::timeout(ANSWER_TIMEOUT, answered).await {
+                Ok(Ok(outcome)) => return Some(outcome),
+                Ok(Err(_)) => continue,
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    async fn stream(&self, workflow: WorkflowId, entry: Entry) -> Opened {
+        let (call, token) = match entry {
+            Entry::Ticket { call, token } => (call, token.0),
+            Entry::Hint(call) => return Opened::Upgrade(Ticket::Bare { workflow, hint: Some(call) }),
+            Entry::Bare => return Opened::Upgrade(Ticket::Bare { workflow, hint: None }),
+        };
+        match self.ask(&call, Some(&workflow), Request::Open { token }).await {
+            Some(Ok(reply)) => match reply.answer {
+                Answer::Admitted { stream, .. } => {
+                    Opened::Upgrade(Ticket::Admitted { call, stream, session: reply.session })
+                }
+                Answer::Denied { why } => Opened::Answer(self.denied(&call, why)),
+                _ => Opened::Answer(self.denied(&call, "the call is over")),
+            },
+            Some(Err(NotHere::OtherWorkflow)) => Opened::Answer(not_found()),
+            Some(Err(_)) => Opened::Answer(self.denied(&call, "the call is not known")),
+            None => Opened::Answer(unavailable("the stream could not be admitted in time")),
+        }
+    }
+
+    /// A bare stream has named its call: the call's own, or a new one's when that is allowed.
+    pub async fn attach(
+        &self,
+        workflow: &WorkflowId,
+        hint: Option<&CallId>,
+        start: &Start,
+    ) -> Result<(Addr<CallSession>, StreamNo), &'static str> {
+        let named = start.call_sid.clone().or_else(|| start.parameters.get("callSid").cloned());
+        let call = match (named, hint) {
+            (Some(named), Some(hint)) if named != hint.0 => {
+                return Err("start names another call than the query");
+            }
+            (Some(named), _) => webhook::call_id(&named).ok_or("start holds no usable callSid")?,
+            (None, Some(hint)) => hint.clone(),
+            (None, None) => return Err("start names no call"),
+        };
+        let outcome = match self.ask(&call, Some(workflow), Request::Attach).await {
+            Some(Err(NotHere::Unknown)) if self.front.bare_streams => {
+                self.register_bare(workflow, call, start).await
+            }
+            outcome => outcome,
+        };
+        match outcome.ok_or("the call did not answer in time")? {
+            Ok(reply) => match reply.answer {
+                Answer::Admitted { stream, .. } => Ok((reply.session, stream)),
+                Answer::Denied { why } => Err(why),
+                _ => Err("the call is over"),
+            },
+            Err(NotHere::Ended { .. }) => Err("the call is over"),
+            Err(_) => Err("the call is not known"),
+        }
+    }
+
+    async fn register_bare(&self, workflow: &WorkflowId, call: CallId, start: &Start) -> Option<Outcome> {
+        let parameter = |name: &str| start.parameters.get(name).cloned();
+        let arrival = Arrival {
+            call,
+            account: start.account.clone().unwrap_or_default(),
+            from: parameter("from").unwrap_or_default(),
+            to: parameter("to").unwrap_or_default(),
+            direction: "inbound".into(),
+            status: Some(NetworkStatus::InProgress),
+            caller_name: None,
+            forwarded_from: None,
+        };
+        let new = self.new_call(workflow, arrival)?;
+        let (reply, answered) = oneshot::channel();
+        let arrive = Arrive {
+            workflow: workflow.clone(),
+            new: Box::new(new),
+            overflow: None,
+            turned_away: RunId((self.mint)(self.clock.now().wall_ms)),
+            request: Request::Attach,
+            reply,
+        };
+        self.calls.send(arrive).await.ok()?;
+        tokio::time::timeout(ANSWER_TIMEOUT, answered).await.ok()?.ok()
+    }
+
+    fn new_call(&self, workflow: &WorkflowId, arrival: Arrival) -> Option<NewCall> {
+        let script = self.book.find(workflow)?;
+        let now = self.clock.now();
+        let ids = (RunId((self.mint)(now.wall_ms)), RunId((self.mint)(now.wall_ms)));
+        match new_call(now, arrival, &script, &|id| self.book.find(id), ids) {
+            Ok(new) => Some(new),
+            Err(error) => {
+                tracing::error!(%error, "a call cannot be started");
+                None
+            }
+        }
+    }
+
+    fn answer(&self, call: &CallId, outcome: Outcome) -> HttpAnswer {
+        match outcome {
+            Ok(reply) => match reply.answer {
+                Answer::Document { plan } => self.render(call, &reply.workflow, &plan),
+                Answer::Hangup => document(twiml::hangup()),
+                Answer::WaitDocument { exchange, turn, verbs } => {
+                    let links = self.links(&reply.workflow, &call.0);
+                    document(twiml::wait_document(&verbs, &links, exchange, turn))
+                }
+                Answer::NoContent | Answer::Ending { .. } => no_content(),
+                Answer::Denied { why } => unavailable(why),
+                Answer::Admitted { .. } => no_content(),
+            },
+            // Whatever the network asks for a call that is over, it is to hang up; no second call begins.
+            Err(NotHere::Ended { rejected: false }) => document(twiml::hangup()),
+            Err(NotHere::Ended { rejected: true } | NotHere::TurnedAway) => {
+                self.tally.count("call_rejected");
+                document(twiml::reject("busy"))
+            }
+            Err(NotHere::Unknown | NotHere::OtherWorkflow) => not_found(),
+        }
+    }
+
+    fn render(&self, call: &CallId, workflow: &WorkflowId, plan: &Plan) -> HttpAnswer {
+        let token = match plan.ending {
+            Ending::Stream { .. } => Some(stream_token(&self.instance_key, call, plan.exchange)),
+            _ => None,
+        };
+        document(twiml::render(plan, &self.links(workflow, &call.0), token.as_deref()))
+    }
+
+    fn links(&self, workflow: &WorkflowId, call: &str) -> Links {
+        Links {
+            origin: self.front.origin.clone(),
+            workflow: workflow.0.clone(),
+            call: call.to_owned(),
+            return_fragment: self.return_fragment.clone(),
+        }
+    }
+
+    fn denied(&self, call: &CallId, why: &'static str) -> HttpAnswer {
+        self.tally.count("stream_denied");
+        tracing::warn!(%call, why, "a stream was refused");
+        HttpAnswer {
+            status: 403,
+            content_type: Some("text/plain; charset=utf-8"),
+            body: format!("{why}\n"),
+            allow: None,
+        }
+    }
+
+    /// The answer of a call that comes back by itself.
+    pub fn returned() -> LineAnswer {
+        LineAnswer::Returned
+    }
+}
+
+fn document(body: String) -> HttpAnswer {
+    HttpAnswer { status: 200, content_type: Some("text/xml; charset=utf-8"), body, allow: None }
+}
+
+fn no_content() -> HttpAnswer {
+    HttpAnswer { status: 204, content_type: None, body: String::new(), allow: None }
+}
+
+fn not_found() -> HttpAnswer {
+    plain(404, "no such workflow or call")
+}
+
+fn unavailable(why: &str) -> HttpAnswer {
+    plain(503, why)
+}
+
+fn plain(status: u16, text: &str) -> HttpAnswer {
+    let body = format!("{text}\n");
+    HttpAnswer { status, content_type: Some("text/plain; charset=utf-8"), body, allow: None }
+}

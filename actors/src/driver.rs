@@ -1,0 +1,116 @@
+//! Runs one machine in one actor: performs its effects in order, arms its one timer, stops the actor when it is over.
+//!
+//! An effect that answers [`Done::Later`] (a batch being written) holds everything behind it until
+//! [`Owner::release`], but for urgent effects: sound never waits for the disk.
+
+use crate::clock::Clock;
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, SpawnHandle, WrapFuture};
+use holdline_core::{Machine, Tick};
+use std::collections::VecDeque;
+
+pub struct Driver<M: Machine> {
+    machine: M,
+    clock: Clock,
+    held: VecDeque<M::Effect>,
+    holding: bool,
+    timer: Option<(Tick, SpawnHandle)>,
+}
+
+/// Whether the effects behind one may be performed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    Now,
+    /// Hold what follows until [`Owner::release`].
+    Later,
+}
+
+impl<M: Machine> Driver<M> {
+    pub fn new(clock: Clock, machine: M) -> Driver<M> {
+        Driver { machine, clock, held: VecDeque::new(), holding: false, timer: None }
+    }
+
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+}
+
+/// An actor that owns a machine.
+pub trait Owner: Actor<Context = Context<Self>> {
+    type Machine: Machine;
+
+    fn driver(&mut self) -> &mut Driver<Self::Machine>;
+
+    fn is_urgent(_effect: &<Self::Machine as Machine>::Effect) -> bool {
+        false
+    }
+
+    fn perform(&mut self, effect: <Self::Machine as Machine>::Effect, ctx: &mut Context<Self>) -> Done;
+
+    /// One input, one turn of the machine.
+    fn turn(&mut self, input: <Self::Machine as Machine>::Input, ctx: &mut Context<Self>) {
+        let now = self.driver().clock.now();
+        let mut effects = Vec::new();
+        self.driver().machine.handle(now, input, &mut effects);
+        self.settle(effects, ctx);
+    }
+
+    fn wake(&mut self, ctx: &mut Context<Self>) {
+        let now = self.driver().clock.now();
+        let mut effects = Vec::new();
+        self.driver().machine.wake(now, &mut effects);
+        self.settle(effects, ctx);
+    }
+
+    /// What was held may go on: the batch before it is written.
+    fn release(&mut self, ctx: &mut Context<Self>) {
+        self.driver().holding = false;
+        self.settle(Vec::new(), ctx);
+    }
+
+    fn settle(&mut self, effects: Vec<<Self::Machine as Machine>::Effect>, ctx: &mut Context<Self>) {
+        for effect in effects {
+            if Self::is_urgent(&effect) {
+                self.perform(effect, ctx);
+            } else {
+                self.driver().held.push_back(effect);
+            }
+        }
+        while !self.driver().holding {
+            let Some(effect) = self.driver().held.pop_front() else { break };
+            if self.perform(effect, ctx) == Done::Later {
+                self.driver().holding = true;
+            }
+        }
+        let driver = self.driver();
+        if driver.machine.is_over() && driver.held.is_empty() && !driver.holding {
+            ctx.stop();
+            return;
+        }
+        self.arm(ctx);
+    }
+
+    /// Keeps exactly one timer, at the machine's own time.
+    #[allow(clippy::disallowed_methods)] // the one timer of the house
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let driver = self.driver();
+        let due = driver.machine.wake_at();
+        if driver.timer.as_ref().map(|(at, _)| *at) == due {
+            return;
+        }
+        if let Some((_, handle)) = driver.timer.take() {
+            ctx.cancel_future(handle);
+        }
+        if let Some(due) = due {
+            let sleep = tokio::time::sleep_until(self.driver().clock.instant(due));
+            let handle = ctx.spawn(sleep.into_actor(self).map(|(), actor, ctx| {
+                actor.driver().timer = None;
+                actor.wake(ctx);
+            }));
+            self.driver().timer = Some((due, handle));
+        }
+    }
+}

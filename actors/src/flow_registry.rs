@@ -1,0 +1,131 @@
+//! Supervises main workflows: none is in memory while it only waits for its call.
+
+use crate::call_session::Mail;
+use crate::clock::Clock;
+use crate::journal_writer::{JournalWriter, ReadRun};
+use crate::obituary::Died;
+use crate::parent_workflow::{ParentWorkflow, Tell};
+use crate::post::Held;
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
+};
+use holdline_core::fact::Fact;
+use holdline_core::workflow::Workflow;
+use holdline_core::{CallId, RunId};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Places for completions; a call tells its own again until it is acknowledged.
+const MAILBOX: usize = 1024;
+
+pub struct FlowRegistry {
+    clock: Clock,
+    journal: Addr<JournalWriter>,
+    live: BTreeMap<RunId, Held<Tell>>,
+}
+
+impl FlowRegistry {
+    pub fn new(clock: Clock, journal: Addr<JournalWriter>) -> FlowRegistry {
+        FlowRegistry { clock, journal, live: BTreeMap::new() }
+    }
+
+    /// Folds a main workflow from its facts and wakes it.
+    fn wake(&mut self, run: RunId, tell: Option<Tell>, ctx: &mut Context<Self>) {
+        let reading = self.journal.send(ReadRun(run));
+        ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
+            let entries = match read {
+                Ok(Ok(Some((_, entries)))) => entries,
+                Ok(Ok(None)) => {
+                    tracing::error!(%run, "a completion came for a main workflow that the journal does not know");
+                    return;
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(%run, %error, "a main workflow could not be read");
+                    return;
+                }
+                Err(_) => return,
+            };
+            let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
+            let Some(workflow) = Workflow::restore(actor.clock.now(), facts.iter()) else {
+                tracing::error!(%run, "a main workflow could not be folded from its facts");
+                return;
+            };
+            let held = actor.live.entry(run).or_insert_with(|| {
+                let parent = ParentWorkflow::new(actor.clock, actor.journal.clone(), run, workflow, ctx.address());
+                Held::new(parent.start())
+            });
+            held.post(tell.unwrap_or(Tell::Resume));
+        }));
+    }
+}
+
+impl Actor for FlowRegistry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+/// A call's completion, for its main workflow.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Completed {
+    pub run: RunId,
+    pub call: CallId,
+    pub completion: Value,
+    /// Acknowledged here, once it is on disk.
+    pub session: Held<Mail>,
+}
+
+impl Handler<Completed> for FlowRegistry {
+    type Result = ();
+
+    fn handle(&mut self, completed: Completed, ctx: &mut Self::Context) {
+        let run = completed.run;
+        match self.live.get(&run) {
+            Some(parent) => {
+                parent.post(Tell::CallOver(completed));
+            }
+            None => self.wake(run, Some(Tell::CallOver(completed)), ctx),
+        }
+    }
+}
+
+impl Handler<Died<RunId>> for FlowRegistry {
+    type Result = ();
+
+    fn handle(&mut self, died: Died<RunId>, ctx: &mut Self::Context) {
+        self.live.remove(&died.who);
+        if died.panicked {
+            tracing::error!(run = %died.who, "a main workflow panicked and is rebuilt from its facts");
+            self.wake(died.who, None, ctx);
+        }
+    }
+}
+
+/// Goes on with a main workflow that was found in the journal.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reopen(pub RunId);
+
+impl Handler<Reopen> for FlowRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Reopen(run): Reopen, ctx: &mut Self::Context) {
+        self.wake(run, None, ctx);
+    }
+}
+
+/// How many main workflows are in memory.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct CountFlows;
+
+impl Handler<CountFlows> for FlowRegistry {
+    type Result = ResponseActFuture<Self, usize>;
+
+    fn handle(&mut self, _: CountFlows, _: &mut Self::Context) -> Self::Result {
+        Box::pin(std::future::ready(()).into_actor(self).map(|(), actor, _| actor.live.len()))
+    }
+}

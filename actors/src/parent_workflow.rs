@@ -1,0 +1,115 @@
+//! Owns one main workflow.
+
+use crate::call_session::Mail;
+use crate::clock::Clock;
+use crate::driver::{Done, Driver, Owner};
+use crate::flow_registry::{Completed, FlowRegistry};
+use crate::journal_writer::{Append, Close, JournalWriter};
+use crate::obituary::Obituary;
+use crate::post::Held;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use holdline_core::call::Input as CallInput;
+use holdline_core::fact::{Entry, Fact, Key};
+use holdline_core::scene::EndReason;
+use holdline_core::workflow::{Effect, Input, Workflow};
+use holdline_core::{CallId, RunId};
+use std::collections::BTreeMap;
+use tokio::sync::oneshot;
+
+pub struct ParentWorkflow {
+    driver: Driver<Workflow>,
+    journal: Addr<JournalWriter>,
+    run: RunId,
+    /// Who is to be told that the completion is on disk.
+    calls: BTreeMap<CallId, Held<Mail>>,
+    _obituary: Obituary<RunId>,
+}
+
+impl ParentWorkflow {
+    pub fn new(
+        clock: Clock,
+        journal: Addr<JournalWriter>,
+        run: RunId,
+        workflow: Workflow,
+        registry: Addr<FlowRegistry>,
+    ) -> ParentWorkflow {
+        ParentWorkflow {
+            driver: Driver::new(clock, workflow),
+            journal,
+            run,
+            calls: BTreeMap::new(),
+            _obituary: Obituary::new(run, registry.recipient()),
+        }
+    }
+
+    fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
+        let wall_ms = self.driver.clock().now().wall_ms;
+        let key = Key::Run(self.run);
+        let batch = facts.into_iter().map(|fact| Entry { key: key.clone(), wall_ms, fact }).collect();
+        let (written, done) = oneshot::channel();
+        let append = self.journal.send(Append { batch, written });
+        let wait = async move {
+            append.await.ok()?;
+            done.await.ok()
+        };
+        ctx.spawn(wait.into_actor(self).map(|result, actor, ctx| match result {
+            Some(Ok(())) => actor.release(ctx),
+            _ => {
+                tracing::error!(run = %actor.run, "facts of a main workflow could not be written");
+                ctx.stop();
+            }
+        }));
+        Done::Later
+    }
+}
+
+impl Actor for ParentWorkflow {
+    type Context = Context<Self>;
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum Tell {
+    CallOver(Completed),
+    Resume,
+    Stop,
+}
+
+impl Handler<Tell> for ParentWorkflow {
+    type Result = ();
+
+    fn handle(&mut self, tell: Tell, ctx: &mut Self::Context) {
+        match tell {
+            Tell::CallOver(Completed { call, completion, session, .. }) => {
+                self.calls.insert(call.clone(), session);
+                self.turn(Input::CallOver { call, completion }, ctx);
+            }
+            Tell::Resume => self.turn(Input::Resume, ctx),
+            Tell::Stop => self.turn(Input::Stop { reason: EndReason::Stopped, detail: None }, ctx),
+        }
+    }
+}
+
+impl Owner for ParentWorkflow {
+    type Machine = Workflow;
+
+    fn driver(&mut self) -> &mut Driver<Workflow> {
+        &mut self.driver
+    }
+
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) -> Done {
+        match effect {
+            Effect::Record(facts) => return self.record(facts, ctx),
+            Effect::Ack { call } => {
+                if let Some(session) = self.calls.remove(&call) {
+                    session.post(Mail::Input(CallInput::Acked));
+                }
+            }
+            Effect::Over { run, over } => {
+                tracing::info!(%run, end_reason = over.reason.as_str(), "main workflow ended");
+                let _ = self.journal.try_send(Close(Key::Run(run)));
+            }
+        }
+        Done::Now
+    }
+}

@@ -1,0 +1,5 @@
+//! What the actors need from the world, as traits. Each is made real in one file elsewhere.
+
+pub mod audio;
+pub mod journal;
+pub mod recording;

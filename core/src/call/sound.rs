@@ -1,0 +1,326 @@
+//! The sound of a call: what plays in which order, what is echoed, what is recorded.
+
+use super::*;
+use crate::media::playout::{How, Out, Playout, PlayoutConfig, Report, SoundId, Source};
+use crate::media::recorder::{Channels, EndedBy, Recorder, RecorderConfig};
+use crate::scene::{ErrorClass, Event, Gap, Op, RecordingReport, RecordingWish, Sound, SoundEnd};
+use std::collections::VecDeque;
+
+/// Sounds that wait to be loaded or played. `async` prompts in a loop meet this first.
+const WAITING_MAX: usize = 100;
+/// Sounds of the house (a recording's beep) are numbered from here; nobody is told of their end.
+const HOUSE_SOUNDS: u64 = 1 << 62;
+
+pub(super) struct Desk {
+    playout: Playout,
+    waiting: VecDeque<Waiting>,
+    echo: bool,
+    blocked: bool,
+    recording: Option<Recording>,
+    house_sounds: u64,
+    /// Reports of sounds that ended before they were played.
+    reports: Vec<Report>,
+    failures: Vec<(u64, SoundEnd)>,
+    outs: Vec<Out>,
+}
+
+/// A sound in the order in which it was asked for; nothing overtakes one that is still loading.
+struct Waiting {
+    sound: u64,
+    audio: Option<Arc<[u8]>>,
+}
+
+struct Recording {
+    wish: RecordingWish,
+    file: String,
+    recorder: Recorder,
+    key_pressed: bool,
+    closing: bool,
+}
+
+impl Desk {
+    pub(super) fn new(config: PlayoutConfig) -> Desk {
+        let mut playout = Playout::new(config);
+        playout.freeze();
+        Desk {
+            playout,
+            waiting: VecDeque::new(),
+            echo: false,
+            blocked: false,
+            recording: None,
+            house_sounds: HOUSE_SOUNDS,
+            reports: Vec::new(),
+            failures: Vec::new(),
+            outs: Vec::new(),
+        }
+    }
+
+    pub(super) fn due_at(&self) -> Option<Tick> {
+        let recording = self.recording.as_ref().filter(|recording| !recording.closing);
+        let ends = recording.and_then(|recording| recording.recorder.ends_at_ms()).map(Tick::from_millis);
+        [self.playout.due_at(), ends].into_iter().flatten().min()
+    }
+
+    /// Nothing plays, loads, or waits to be heard.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.playout.is_idle()
+    }
+
+    pub(super) fn is_recording(&self) -> bool {
+        self.recording.is_some()
+    }
+
+    pub(super) fn echoes(&self) -> bool {
+        self.echo
+    }
+
+    /// Echo is live: what a stalled socket does not take at once is worth nothing a second later.
+    pub(super) fn takes_echo(&self) -> bool {
+        !self.blocked
+    }
+
+    pub(super) fn stream_up(&mut self, now: Now) {
+        self.playout.thaw();
+        self.blocked = false;
+        if let Some(recording) = &mut self.recording {
+            recording.recorder.gap_ends(now.tick.as_millis());
+        }
+    }
+
+    /// The stream is lost or left: what was playing begins again when the flow says so.
+    pub(super) fn freeze(&mut self, now: Now) {
+        self.playout.freeze();
+        self.waiting.clear();
+        self.echo = false;
+        if let Some(recording) = &mut self.recording {
+            recording.recorder.gap_begins(now.tick.as_millis());
+        }
+    }
+
+    /// The call ends.
+    pub(super) fn silence(&mut self) {
+        self.playout.freeze();
+        self.waiting.clear();
+        self.echo = false;
+    }
+
+    pub(super) fn blocked(&mut self, now: Now, blocked: bool) {
+        self.blocked = blocked;
+        if blocked {
+            self.playout.blocked(now.tick);
+        } else {
+            self.playout.unblocked(now.tick);
+        }
+    }
+
+    pub(super) fn marked(&mut self, now: Now, name: &str) {
+        self.playout.marked(now.tick, name, &mut self.outs);
+    }
+
+    pub(super) fn hear(&mut self, now: Now, audio: &[u8], _at_ms: Option<u64>, out: &mut Vec<Effect>) {
+        let Some(recording) = self.recording.as_mut().filter(|recording| !recording.closing) else { return };
+        recording.recorder.inbound(now.tick.as_millis(), audio);
+        recording.recorder.advance(now.tick.as_millis());
+        if let Some(pcm) = recording.recorder.take_chunk() {
+            out.push(Effect::AppendRecording { pcm });
+        }
+    }
+
+    pub(super) fn spoke(&mut self, now: Now, audio: &[u8]) {
+        if let Some(recording) = self.recording.as_mut().filter(|recording| !recording.closing) {
+            recording.recorder.outbound(now.tick.as_millis(), audio);
+        }
+    }
+
+    pub(super) fn pressed(&mut self, digit: char) {
+        if let Some(recording) = &mut self.recording {
+            recording.key_pressed |=
+                recording.wish.end_of_key.as_deref().is_some_and(|keys| keys.contains(digit));
+        }
+    }
+
+    fn hush(&mut self, now: Now) {
+        self.playout.hush(now.tick, &mut self.outs);
+        if let Some(recording) = &mut self.recording {
+            recording.recorder.cleared(now.tick.as_millis());
+        }
+        for waiting in self.waiting.drain(..) {
+            self.reports.push(Report { id: SoundId(waiting.sound), heard_ms: 0, how: How::Cut });
+        }
+    }
+
+    /// Hands over the front sounds that are loaded.
+    fn begin_loaded(&mut self, now: Now) {
+        while let Some(Waiting { sound, audio: Some(audio) }) =
+            self.waiting.pop_front_if(|waiting| waiting.audio.is_some())
+        {
+            if let Err(error) = self.playout.begin(now.tick, SoundId(sound), Source::Whole(audio)) {
+                let end = SoundEnd::Failed { class: ErrorClass::Invalid, message: error.to_string() };
+                self.failures.push((sound, end));
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Does what the flow wants done on the stream.
+    pub(super) fn perform(&mut self, now: Now, op: Op, out: &mut Vec<Effect>) {
+        match op {
+            Op::Render(_) => {} // taken out before: a verb belongs in a document
+            Op::Sound { sound, what } => self.begin_sound(sound, what, out),
+            Op::Hush => self.desk.hush(now),
+            Op::Echo(on) => self.desk.echo = on && self.live.is_some(),
+            Op::StartRecording(wish) => self.start_recording(now, wish, out),
+            Op::StopRecording => self.end_recording(now, "stopped", out),
+        }
+    }
+
+    /// Sound is fetched behind the facts that caused it, so nothing is heard before it is written.
+    fn begin_sound(&mut self, sound: u64, what: Sound, out: &mut Vec<Effect>) {
+        if self.live.is_none() {
+            return; // frozen with the stream: the flow begins it again
+        }
+        if self.desk.waiting.len() >= WAITING_MAX {
+            let message = format!("at most {WAITING_MAX} sounds of a call can wait at once");
+            let end = SoundEnd::Failed { class: ErrorClass::Invalid, message };
+            self.desk.failures.push((sound, end));
+            return;
+        }
+        self.desk.waiting.push_back(Waiting { sound, audio: None });
+        self.write(out);
+        out.push(Effect::Load { sound, what });
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        now: Now,
+        sound: u64,
+        audio: Result<Arc<[u8]>, (ErrorClass, String)>,
+        _out: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.desk.waiting.iter().position(|waiting| waiting.sound == sound) else { return };
+        match audio {
+            Ok(audio) => {
+                if let Some(waiting) = self.desk.waiting.get_mut(at) {
+                    waiting.audio = Some(audio);
+                }
+            }
+            Err((class, message)) => {
+                self.desk.waiting.remove(at);
+                self.desk.failures.push((sound, SoundEnd::Failed { class, message }));
+            }
+        }
+        self.desk.begin_loaded(now);
+    }
+
+    /// Sends what is due, and tells the flow what has ended.
+    pub(super) fn play(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.desk.playout.tick(now.tick, &mut self.desk.outs);
+        let stream = self.live.as_ref().map(|live| live.stream);
+        for sent in std::mem::take(&mut self.desk.outs) {
+            let sent = match sent {
+                Out::Frame(frame) => {
+                    self.counters.frames_out += 1;
+                    self.desk.spoke(now, frame.bytes());
+                    StreamOut::Audio(frame.bytes().to_vec())
+                }
+                Out::Mark(name) => StreamOut::Mark(name),
+                Out::Clear => StreamOut::Clear,
+                Out::Report(report) => {
+                    self.desk.reports.push(report);
+                    continue;
+                }
+            };
+            if let Some(stream) = stream {
+                out.push(Effect::Transmit { stream, out: sent });
+            }
+        }
+        for Report { id, heard_ms, how } in std::mem::take(&mut self.desk.reports) {
+            let how = match how {
+                How::Whole => SoundEnd::Whole,
+                How::Cut => SoundEnd::Cut,
+                How::Timeout => SoundEnd::Stalled,
+            };
+            self.sound_ended(id.0, heard_ms, how);
+        }
+        for (sound, end) in std::mem::take(&mut self.desk.failures) {
+            self.sound_ended(sound, 0, end);
+        }
+        self.watch_recording(now, out);
+    }
+
+    fn sound_ended(&mut self, sound: u64, heard_ms: u64, how: SoundEnd) {
+        if sound < HOUSE_SOUNDS {
+            self.tell_flow(Event::Sounded { sound, heard_ms, how });
+        }
+    }
+
+    fn start_recording(&mut self, now: Now, wish: RecordingWish, out: &mut Vec<Effect>) {
+        if self.desk.recording.is_some() {
+            return; // the flow allows one at a time
+        }
+        let ordinal = wish.ordinal;
+        let file = format!("{}-{ordinal}.wav", self.state.arrival.call);
+        let channels = if wish.channels == 2 { Channels::Two } else { Channels::Mixed };
+        let config = RecorderConfig {
+            channels,
+            end_of_silence_ms: wish.end_of_silence_ms,
+            duration_ms: wish.duration_ms,
+        };
+        let mut recorder = Recorder::new(now.tick.as_millis(), config);
+        if self.live.is_none() {
+            recorder.gap_begins(now.tick.as_millis());
+        }
+        self.decide(now, CallFact::RecordingStarted { ordinal, file: file.clone() });
+        self.write(out);
+        out.push(Effect::OpenRecording { ordinal, file: file.clone(), channels: wish.channels });
+        if wish.beep_start {
+            self.desk.house_sounds += 1;
+            self.begin_sound(self.desk.house_sounds, Sound::Beep { hz: 1000, ms: 500 }, out);
+        }
+        self.desk.recording = Some(Recording { wish, file, recorder, key_pressed: false, closing: false });
+    }
+
+    /// Ends a recording whose own condition is met.
+    fn watch_recording(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Some(recording) = self.desk.recording.as_mut().filter(|recording| !recording.closing) else {
+            return;
+        };
+        recording.recorder.advance(now.tick.as_millis());
+        let why = match recording.recorder.wants_end() {
+            _ if recording.key_pressed => "key",
+            Some(EndedBy::Silence) => "silence",
+            Some(EndedBy::Duration) => "duration",
+            None => return,
+        };
+        self.end_recording(now, why, out);
+    }
+
+    pub(super) fn end_recording(&mut self, now: Now, why: &str, out: &mut Vec<Effect>) {
+        let Some(recording) = self.desk.recording.as_mut().filter(|recording| !recording.closing) else {
+            return;
+        };
+        recording.closing = true;
+        recording.recorder.finish(now.tick.as_millis());
+        while let Some(pcm) = recording.recorder.take_chunk() {
+            out.push(Effect::AppendRecording { pcm });
+        }
+        let gaps = recording.recorder.gaps().iter().map(|gap| Gap { at_ms: gap.at_ms, ms: gap.ms }).collect();
+        let report = RecordingReport {
+            ordinal: recording.wish.ordinal,
+            file: recording.file.clone(),
+            bytes: recording.recorder.bytes(),
+            seconds: recording.recorder.seconds(),
+            gaps,
+            ended_by: why.to_owned(),
+        };
+        self.write(out);
+        out.push(Effect::CloseRecording { report });
+    }
+
+    pub(super) fn recording_closed(&mut self, now: Now, report: RecordingReport) {
+        self.desk.recording = None;
+        self.decide(now, CallFact::RecordingEnded { report: report.clone() });
+        self.tell_flow(Event::Recorded { report });
+    }
+}

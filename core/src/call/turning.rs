@@ -1,0 +1,237 @@
+//! Turns with the flow, and the documents that come of them.
+//!
+//! One turn is under way at a time; what happens meanwhile waits in order. A turn that answers a request renders the
+//! next document.
+
+use super::*;
+use crate::document::{Ending, Plan, Verb};
+use crate::scene::{Event, Line, Needs, Op, Posture, Turn};
+use std::collections::VecDeque;
+
+/// Events waiting for their turn. A caller who types without end meets this first.
+const TODO_MAX: usize = 512;
+/// Retries of one request that wait for the same document.
+const WAITERS_MAX: usize = 32;
+
+/// How the call stands with its flow.
+#[derive(Debug, Default)]
+pub(super) struct FlowLink {
+    last: TurnNo,
+    taking: Option<Taking>,
+    todo: VecDeque<Todo>,
+    wake_at: Option<Tick>,
+    /// [`Event::Due`] is queued already.
+    due_queued: bool,
+    pub(super) over: bool,
+    /// Its last word was that only the network can go on.
+    pub(super) wants_verb: bool,
+}
+
+#[derive(Debug)]
+struct Taking {
+    turn: TurnNo,
+    asking: bool,
+}
+
+#[derive(Debug)]
+struct Todo {
+    event: Event,
+    /// The turn of this event renders the document that is being made.
+    asking: bool,
+}
+
+/// A document that is being made, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Making {
+    waiters: Vec<AskNo>,
+    keys: Vec<String>,
+}
+
+impl Call {
+    /// Makes the next document by a turn that begins with `event`.
+    pub(super) fn make(&mut self, _now: Now, ask: AskNo, key: Option<String>, event: Event) {
+        if let Some(making) = &mut self.making {
+            // The very first webhook, asked twice before its document stands.
+            making.waiters.push(ask);
+            making.keys.extend(key);
+            return;
+        }
+        self.making = Some(Making { waiters: vec![ask], keys: key.into_iter().collect() });
+        self.flow.todo.push_back(Todo { event, asking: true });
+    }
+
+    /// A retry joins the document that is being made for the first request.
+    pub(super) fn join(&mut self, ask: AskNo, key: Option<String>, out: &mut Vec<Effect>) {
+        match &mut self.making {
+            Some(making) if making.waiters.len() < WAITERS_MAX => {
+                making.waiters.push(ask);
+                making.keys.extend(key);
+            }
+            _ => out
+                .push(Effect::Answer { ask, answer: Answer::Denied { why: "too many repetitions at once" } }),
+        }
+    }
+
+    pub(super) fn tell_flow(&mut self, event: Event) {
+        if self.flow.over {
+            return;
+        }
+        if self.flow.todo.len() >= TODO_MAX && !matches!(event, Event::End { .. }) {
+            self.counters.ignored_inputs += 1;
+            return;
+        }
+        self.flow.todo.push_back(Todo { event, asking: false });
+    }
+
+    pub(super) fn flow_due(&self) -> Option<Tick> {
+        if self.flow.over || self.flow.due_queued { None } else { self.flow.wake_at }
+    }
+
+    pub(super) fn wake_flow(&mut self, now: Now) {
+        if self.flow_due().is_some_and(|due| due <= now.tick) {
+            self.flow.due_queued = true;
+            self.tell_flow(Event::Due);
+        }
+    }
+
+    /// Begins the next turn, when none is under way.
+    pub(super) fn next_turn(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.flow.taking.is_some() {
+            return;
+        }
+        let Some(Todo { event, asking }) = self.flow.todo.pop_front() else { return };
+        if event == Event::Due {
+            self.flow.due_queued = false;
+            self.flow.wake_at = None;
+        }
+        if self.flow.over {
+            if asking {
+                self.give_last_document(now, out);
+            }
+            self.next_turn(now, out);
+            return;
+        }
+        let turn = TurnNo(self.flow.last.0 + 1);
+        self.flow.last = turn;
+        self.flow.taking = Some(Taking { turn, asking });
+        let posture = self.posture(asking);
+        out.push(Effect::Take { turn, posture, event });
+    }
+
+    pub(super) fn took(&mut self, now: Now, turn: TurnNo, report: Turn, out: &mut Vec<Effect>) {
+        let Some(taking) = self.flow.taking.take_if(|taking| taking.turn == turn) else {
+            self.counters.stale_turns += 1;
+            return;
+        };
+        let Turn { facts, ops, needs, wake_at } = report;
+        self.batch.extend(facts.into_iter().map(Fact::Run));
+        self.flow.wake_at = wake_at;
+        self.flow.wants_verb = matches!(needs, Needs::Verb);
+        if let Needs::Over(over) = &needs
+            && !self.flow.over
+        {
+            self.flow.over = true;
+            self.flow.wake_at = None;
+            self.decide(now, CallFact::FlowOver { over: (**over).clone() });
+        }
+        let (verbs, others): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(|op| matches!(op, Op::Render(_)));
+        if taking.asking {
+            let verbs =
+                verbs.into_iter().filter_map(|op| if let Op::Render(verb) = op { Some(verb) } else { None });
+            self.give(now, verbs.collect(), &needs, out);
+        }
+        for op in others {
+            self.perform(now, op, out);
+        }
+    }
+
+    /// The network asks once more after the flow is over.
+    fn give_last_document(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let hold = self.state.flow_over.as_ref().is_some_and(|over| over.hold);
+        self.give(now, Vec::new(), &Needs::Close { hold }, out);
+    }
+
+    /// The document stands: it is written, then everybody who waits for it gets it.
+    fn give(&mut self, now: Now, verbs: Vec<Verb>, needs: &Needs, out: &mut Vec<Effect>) {
+        let Some(making) = self.making.take() else { return };
+        if self.wants_hangup() {
+            self.deadlines.hangup_delivered(now);
+            self.write(out);
+            out.extend(making.waiters.into_iter().map(|ask| Effect::Answer { ask, answer: Answer::Hangup }));
+            return;
+        }
+        let verbs = nested(verbs);
+        let ending = self.ending_of(&verbs, needs);
+        let plan = Plan { exchange: self.state.newest() + 1, verbs, ending };
+        self.deadlines.given(now, &self.config, &plan);
+        let mut keys = making.keys.into_iter();
+        let exchange = plan.exchange;
+        self.decide(now, CallFact::Given { plan: plan.clone(), key: keys.next() });
+        for key in keys {
+            self.decide(now, CallFact::Bound { key, exchange });
+        }
+        self.write(out);
+        let plan = Arc::new(plan);
+        out.extend(
+            making
+                .waiters
+                .into_iter()
+                .map(|ask| Effect::Answer { ask, answer: Answer::Document { plan: plan.clone() } }),
+        );
+    }
+
+    fn ending_of(&self, verbs: &[Verb], needs: &Needs) -> Ending {
+        let stream =
+            || Ending::Stream { parameters: vec![("callSid".into(), self.state.arrival.call.0.clone())] };
+        if verbs.last().is_some_and(Verb::has_action) {
+            return Ending::Return;
+        }
+        match needs {
+            Needs::Stream | Needs::Close { hold: true } => stream(),
+            Needs::Close { hold: false } => Ending::Hangup,
+            Needs::Over(over) if over.hold => stream(),
+            Needs::Over(_) => Ending::Hangup,
+            // Nothing to perform and nothing asked for: the caller is held on the stream, else the network would
+            // come back at once and for ever.
+            Needs::Nothing | Needs::Verb if verbs.is_empty() => stream(),
+            Needs::Nothing | Needs::Verb => Ending::Return,
+        }
+    }
+
+    fn posture(&self, asking: bool) -> Posture {
+        let line = if asking {
+            Line::Asking
+        } else if self.live.as_ref().is_some_and(|live| live.is_usable()) {
+            Line::Streaming
+        } else {
+            Line::Away
+        };
+        Posture { line, local_speech: self.config.local_speech }
+    }
+
+    /// Everybody who waits for a document is told that the call is over.
+    pub(super) fn give_up_making(&mut self, out: &mut Vec<Effect>) {
+        if let Some(making) = self.making.take() {
+            self.write(out);
+            out.extend(making.waiters.into_iter().map(|ask| Effect::Answer { ask, answer: Answer::Hangup }));
+        }
+    }
+}
+
+/// Prompts that stand directly before a Gather are performed inside it: the caller may type over them.
+fn nested(verbs: Vec<Verb>) -> Vec<Verb> {
+    let mut document: Vec<Verb> = Vec::with_capacity(verbs.len());
+    for verb in verbs {
+        match verb {
+            Verb::Gather(mut gather) if gather.prompts.is_empty() => {
+                let is_prompt =
+                    |verb: &Verb| matches!(verb, Verb::Say(_) | Verb::Play { .. } | Verb::Pause { .. });
+                let keep = document.iter().rposition(|verb| !is_prompt(verb)).map_or(0, |last| last + 1);
+                gather.prompts = document.split_off(keep);
+                document.push(Verb::Gather(gather));
+            }
+            verb => document.push(verb),
+        }
+    }
+    document
+}

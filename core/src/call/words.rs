@@ -1,0 +1,243 @@
+//! What a call may be told, and what it wants done: one vocabulary each way.
+
+use super::fact::CallEnd;
+use crate::document::{Plan, Verb};
+use crate::fact::Fact;
+use crate::id::RunId;
+use crate::notice::{ConferenceNotice, LineAnswer, RecordingNotice, StatusNotice, StreamNotice};
+use crate::scene::{ErrorClass, Event, Posture, RecordingReport, Sound, Turn};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Numbers the turns between a call and its flow: a report with another number is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct TurnNo(pub u64);
+
+/// One request from outside that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskNo(pub u64);
+
+/// One socket of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamNo(pub u64);
+
+#[derive(Debug)]
+pub enum Input {
+    /// The network, or a person, asks; exactly one [`Effect::Answer`] follows.
+    Asked {
+        ask: AskNo,
+        request: Request,
+    },
+    /// The flow's report of a turn.
+    Took {
+        turn: TurnNo,
+        report: Turn,
+    },
+    /// The verbs of a wait document.
+    Waited {
+        ask: AskNo,
+        exchange: u32,
+        turn: u32,
+        verbs: Vec<Verb>,
+    },
+    /// The socket's `start` was read.
+    StreamUp {
+        stream: StreamNo,
+        stream_sid: String,
+        trouble: Option<String>,
+    },
+    Heard {
+        stream: StreamNo,
+        audio: Vec<u8>,
+        at_ms: Option<u64>,
+    },
+    Pressed {
+        stream: StreamNo,
+        digit: char,
+    },
+    Marked {
+        stream: StreamNo,
+        name: String,
+    },
+    /// The network says that the stream has stopped.
+    Stopped {
+        stream: StreamNo,
+    },
+    /// The socket is gone.
+    StreamDown {
+        stream: StreamNo,
+    },
+    /// The socket takes no more, or takes again.
+    Blocked {
+        stream: StreamNo,
+        blocked: bool,
+    },
+    /// Audio that was asked for by [`Effect::Load`].
+    Loaded {
+        sound: u64,
+        audio: Result<Arc<[u8]>, (ErrorClass, String)>,
+    },
+    /// A recording's file is closed.
+    RecordingClosed {
+        report: RecordingReport,
+    },
+    /// Inbound frames were dropped before they came here.
+    Dropped {
+        frames: u64,
+    },
+    /// The main workflow has the completion.
+    Acked,
+    /// The process goes away: hand the call over by closing its stream.
+    HandOver,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// The voice webhook; for a call that is known already it is a way back like any other.
+    Voice {
+        answer: LineAnswer,
+        key: Option<String>,
+    },
+    Next {
+        x: Option<u32>,
+        a: Option<u32>,
+        answer: LineAnswer,
+        key: Option<String>,
+    },
+    Wait {
+        x: u32,
+        w: u32,
+    },
+    Status(StatusNotice),
+    Stream(StreamNotice),
+    Recording(RecordingNotice),
+    Conference(ConferenceNotice),
+    /// A socket wants to open with this token.
+    Open {
+        token: String,
+    },
+    /// A bare stream named this call in its `start`.
+    Attach,
+    /// End the call now: by the API.
+    HangUp,
+    /// End the activeflow, and with it the call.
+    Stop,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Document {
+        plan: Arc<Plan>,
+    },
+    /// `<Hangup/>`: the call is over.
+    Hangup,
+    WaitDocument {
+        exchange: u32,
+        turn: u32,
+        verbs: Vec<Verb>,
+    },
+    NoContent,
+    /// The socket may open.
+    Admitted {
+        stream: StreamNo,
+        exchange: u32,
+    },
+    /// The socket may not open.
+    Denied {
+        why: &'static str,
+    },
+    /// The end is under way; `deferred` when it can only be performed at the network's next request.
+    Ending {
+        deferred: bool,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// One batch. Everything behind it waits until it is written, but for the [urgent](Effect::is_urgent).
+    Record(Vec<Fact>),
+    Take {
+        turn: TurnNo,
+        posture: Posture,
+        event: Event,
+    },
+    WaitTurn {
+        ask: AskNo,
+        exchange: u32,
+        turn: u32,
+    },
+    Answer {
+        ask: AskNo,
+        answer: Answer,
+    },
+    Transmit {
+        stream: StreamNo,
+        out: StreamOut,
+    },
+    CloseStream {
+        stream: StreamNo,
+        code: u16,
+    },
+    Load {
+        sound: u64,
+        what: Sound,
+    },
+    OpenRecording {
+        ordinal: u64,
+        file: String,
+        channels: u8,
+    },
+    AppendRecording {
+        pcm: Vec<u8>,
+    },
+    /// `report` comes back as [`Input::RecordingClosed`], with the bytes that the file really has.
+    CloseRecording {
+        report: RecordingReport,
+    },
+    TellParent {
+        run: RunId,
+        completion: Value,
+    },
+    /// One line in the log at the end of a call.
+    Summary(Summary),
+    /// Nothing of this call needs to stay in memory.
+    Finished,
+}
+
+impl Effect {
+    /// Sound never waits for the disk.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Effect::Transmit { .. } | Effect::AppendRecording { .. })
+    }
+}
+
+/// What goes out on a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamOut {
+    Audio(Vec<u8>),
+    Mark(String),
+    Clear,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    pub reason: CallEnd,
+    pub duration: Duration,
+    pub frames_in: u64,
+    pub frames_out: u64,
+    pub frames_dropped: u64,
+}
+
+/// What every call of a server is told of its configuration.
+#[derive(Debug, Clone)]
+pub struct CallConfig {
+    pub max_duration: Duration,
+    pub idle_timeout: Duration,
+    pub return_grace: Duration,
+    /// Our own speech is configured.
+    pub local_speech: bool,
+    pub media: crate::media::playout::PlayoutConfig,
+    /// Derives the tokens of streams; made once an instance and kept.
+    pub instance_key: [u8; 32],
+}
