@@ -119,6 +119,13 @@ impl Line {
         self.ask_for(now, Purpose::Wait, to, fields, out);
     }
 
+    /// The document that has just ended, once more.
+    fn ask_again(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Doing::Queueing(queueing) = &self.doing else { return };
+        let method = queueing.enqueue.wait.as_ref().map(|wait| wait.method).unwrap_or_default();
+        self.ask_wait(now, &Callback { url: String::new(), method }, out);
+    }
+
     /// A wait document has come.
     pub(super) fn wait_with(&mut self, now: Now, url: String, verbs: Vec<Verb>, out: &mut Vec<Effect>) {
         let Doing::Queueing(queueing) = &mut self.doing else { return };
@@ -165,11 +172,7 @@ impl Line {
                     return;
                 }
                 None => {
-                    return self.ask_wait(
-                        now,
-                        &Callback { url: String::new(), method: Default::default() },
-                        out,
-                    );
+                    return self.ask_again(now, out);
                 }
             }
         }
@@ -203,7 +206,7 @@ impl Line {
         }
         match &queueing.wait {
             Wait::Pausing { until, .. } if *until <= now.tick => {
-                self.ask_wait(now, &Callback { url: String::new(), method: Default::default() }, out);
+                self.ask_again(now, out);
             }
             Wait::Performing { .. } => self.wait_on(now, out),
             _ => {}
