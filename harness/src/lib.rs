@@ -1,1 +1,3 @@
-pub fn hello() {}
+//! A pretend world: phone network, callers, stages, contracts.
+
+pub mod network;
