@@ -1,0 +1,4 @@
+//! Holdline: the call-session runtime. This crate is where it runs: configuration, listeners, command line.
+
+pub mod cli;
+pub mod config;
