@@ -2,4 +2,6 @@
 
 pub mod cli;
 pub mod config;
+pub mod serve;
+pub mod telemetry;
 pub mod web;
