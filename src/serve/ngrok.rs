@@ -74,20 +74,33 @@ async fn ask(api: &str) -> io::Result<Vec<u8>> {
         "GET /api/tunnels HTTP/1.0\r\nHost: {api}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
+    let mut stream = stream.take(ANSWER_BYTES_MAX);
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+    // A server that keeps the connection open all the same says how long its answer is.
+    while !is_whole(&answer) && stream.read_buf(&mut answer).await? > 0 {}
     Ok(answer)
 }
 
+fn is_whole(answer: &[u8]) -> bool {
+    let Some((head, body)) = split(answer) else { return false };
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length.and_then(|length| length.trim().parse().ok()).is_some_and(|length: usize| body.len() >= length)
+}
+
+fn split(answer: &[u8]) -> Option<(&[u8], &[u8])> {
+    let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    Some((answer.get(..head_end)?, answer.get(head_end + 4..)?))
+}
+
 fn body(answer: &[u8]) -> Result<&[u8], String> {
-    let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or("no head of HTTP")?;
-    let (head, rest) = answer.split_at(head_end);
+    let (head, body) = split(answer).ok_or("no head of HTTP")?;
     let head = String::from_utf8_lossy(head);
     let status = head.split(' ').nth(1).unwrap_or("");
     if !head.starts_with("HTTP/1.") || status != "200" {
         return Err(format!("status {}", if status.is_empty() { "missing" } else { status }));
     }
-    Ok(rest.get(4..).unwrap_or(&[]))
+    Ok(body)
 }
 
 /// `http://localhost:8080`, `localhost:8080` and `8080` are all written for the same.

@@ -123,6 +123,12 @@ impl Code {
 pub struct Problem {
     code: Code,
     detail: String,
+    /// Apart, since most problems have none and every handler's result has room for a problem.
+    extra: Option<Box<Extra>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Extra {
     /// Further members: the positions in a document, for example.
     members: Map<String, Value>,
     challenge: Option<&'static str>,
@@ -132,7 +138,7 @@ pub struct Problem {
 impl Problem {
     /// `detail` says what was expected and what came; it must not repeat secrets or a caller's number.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), members: Map::new(), challenge: None, allow: None }
+        Problem { code, detail: detail.into(), extra: None }
     }
 
     pub fn invalid(detail: impl Into<String>) -> Problem {
@@ -141,19 +147,23 @@ impl Problem {
 
     #[must_use]
     pub fn with(mut self, member: &str, value: Value) -> Problem {
-        self.members.insert(member.to_owned(), value);
+        self.extra().members.insert(member.to_owned(), value);
         self
     }
 
     /// The `WWW-Authenticate` that a 401 must carry.
     #[must_use]
     pub fn challenge(mut self, challenge: &'static str) -> Problem {
-        self.challenge = Some(challenge);
+        self.extra().challenge = Some(challenge);
         self
     }
 
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
     }
 
     fn body(&self) -> Value {
@@ -164,8 +174,8 @@ impl Problem {
             "code": self.code.word(),
             "detail": self.detail,
         });
-        if let Some(body) = body.as_object_mut() {
-            body.extend(self.members.clone());
+        if let (Some(body), Some(extra)) = (body.as_object_mut(), &self.extra) {
+            body.extend(extra.members.clone());
         }
         body
     }
@@ -187,10 +197,13 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut answer = HttpResponse::build(self.code.status());
         answer.insert_header((CONTENT_TYPE, MEDIA_TYPE));
-        if let Some(challenge) = self.challenge {
+        let extra = self.extra.as_deref();
+        if let Some(challenge) = extra.and_then(|extra| extra.challenge) {
             answer.insert_header((WWW_AUTHENTICATE, challenge));
         }
-        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        if let Some(allow) =
+            extra.and_then(|extra| extra.allow.as_deref()).and_then(|allow| HeaderValue::from_str(allow).ok())
+        {
             answer.insert_header((ALLOW, allow));
         }
         if matches!(self.code, Code::RateLimited | Code::Unavailable) {
@@ -247,7 +260,7 @@ pub fn method_not_allowed(allowed: &'static [Method]) -> Route {
         let allow = words.join(", ");
         let detail = format!("expected {allow}, got {}", request.method());
         let mut problem = Problem::new(Code::MethodNotAllowed, detail);
-        problem.allow = Some(allow);
+        problem.extra().allow = Some(allow);
         Err::<HttpResponse, Problem>(problem)
     })
 }
