@@ -1,1 +1,7 @@
-fn main() {}
+//! The `holdline` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdline::cli::main()
+}

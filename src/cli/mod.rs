@@ -1,0 +1,97 @@
+//! The command line: what may be asked, and how the answer becomes an exit code.
+//!
+//! Progress goes to stderr, the result to stdout, so that a pipe only ever gets results.
+
+pub mod arguments;
+pub mod check;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use arguments::{CheckArguments, ConfigArguments};
+
+/// The call-session runtime: every phone call survives its server.
+#[derive(Debug, Parser)]
+#[command(name = "holdline", version, subcommand_required = true, arg_required_else_help = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check workflows and configuration files; tells every error with its position
+    Check(CheckArguments),
+    /// Print the effective configuration, secrets masked
+    Config(ConfigArguments),
+}
+
+/// What the caller's shell learns. Usage errors are 2, by clap itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Fine = 0,
+    /// The thing asked for is not so: a check found errors, a test failed, a call did not go as written.
+    NotSo = 1,
+    Usage = 2,
+    /// Configuration, port or journal is not usable.
+    CannotStart = 3,
+}
+
+pub fn main() -> ExitCode {
+    ExitCode::from(run(CommandLine::parse()) as u8)
+}
+
+pub fn run(line: CommandLine) -> Exit {
+    match line.command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Config(arguments) => show_config(&arguments),
+    }
+}
+
+fn show_config(arguments: &ConfigArguments) -> Exit {
+    match Config::effective(&arguments.place.sources()) {
+        Ok(text) => {
+            print(&text);
+            Exit::Fine
+        }
+        Err(error) => {
+            complain(&error);
+            Exit::CannotStart
+        }
+    }
+}
+
+/// The result, on stdout. A reader that has gone away (`| head`) is no error of ours.
+pub(crate) fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// For people, on stderr.
+pub(crate) fn complain(what: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_use_is_2_and_help_is_0() {
+        let code = |arguments: &[&str]| CommandLine::try_parse_from(arguments).unwrap_err().exit_code();
+        assert_eq!(code(&["holdline", "chekc"]), 2);
+        assert_eq!(code(&["holdline", "config", "--confg", "f"]), 2);
+        assert_eq!(code(&["holdline", "--help"]), 0);
+        assert_eq!(code(&["holdline", "--version"]), 0);
+    }
+}

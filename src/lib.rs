@@ -1,0 +1,7 @@
+//! Holdline: the call-session runtime. This crate is where it runs: configuration, listeners, command line.
+
+pub mod cli;
+pub mod config;
+pub mod serve;
+pub mod telemetry;
+pub mod web;

@@ -1,0 +1,156 @@
+//! What the log says and what it never says.
+//!
+//! Everything goes to stderr, since stdout holds results. Phone numbers pass through [`Numbers::show`]; digits, tokens
+//! and secrets are not logged at all.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Log, LogFormat, Numbers};
+
+/// Sets up the process's log. An application that embeds Holdline has its own and doesn't call this; if some log was
+/// set up already, that one stays.
+pub fn init(log: &Log) {
+    let terminal = std::io::stderr().is_terminal();
+    // The only error is that a log exists, and then its owner has decided.
+    let _ = if is_text(log.format, terminal) {
+        text(log, terminal, std::io::stderr).try_init()
+    } else {
+        json(log, std::io::stderr).try_init()
+    };
+}
+
+impl Numbers {
+    /// A phone number (or SIP address) as the log may show it.
+    pub fn show(self, number: &str) -> Masked<'_> {
+        Masked { number, numbers: self }
+    }
+}
+
+/// A phone number on its way into the log.
+#[derive(Clone, Copy)]
+pub struct Masked<'n> {
+    number: &'n str,
+    numbers: Numbers,
+}
+
+impl fmt::Display for Masked<'_> {
+    /// Two digits are enough to tell callers of one test apart, and too few to know anyone by.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.numbers == Numbers::Full {
+            return f.write_str(self.number);
+        }
+        // Of a SIP address or a client's name no part is harmless: names are short.
+        let is_number = self
+            .number
+            .chars()
+            .all(|letter| letter.is_ascii_digit() || matches!(letter, '+' | ' ' | '-' | '(' | ')' | '.'));
+        let digits: Vec<char> = self.number.chars().filter(char::is_ascii_digit).collect();
+        match digits.as_slice() {
+            [_, .., tens, ones] if is_number => write!(f, "***{tens}{ones}"),
+            _ if self.number.is_empty() => Ok(()),
+            _ => f.write_str("***"),
+        }
+    }
+}
+
+impl fmt::Debug for Masked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn is_text(format: LogFormat, terminal: bool) -> bool {
+    match format {
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => terminal,
+    }
+}
+
+fn text<W>(log: &Log, colours: bool, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(log)).with_writer(writer);
+    builder.with_ansi(colours).with_target(false).finish()
+}
+
+fn json<W>(log: &Log, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(log)).with_writer(writer);
+    builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish()
+}
+
+/// The configuration has accepted only filters that can be read; "info" is for whoever built a `Log` by hand.
+fn filter(log: &Log) -> EnvFilter {
+    EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_that_names_its_call() {
+        let paper = Paper::default();
+        let log = Log { format: LogFormat::Json, level: "info".to_owned(), numbers: Numbers::Masked };
+        let writer = paper.clone();
+        tracing::subscriber::with_default(json(&log, move || writer.clone()), || {
+            let span = tracing::info_span!("call", call = "CA1");
+            let _inside = span.enter();
+            tracing::info!(from = %log.numbers.show("+14155550142"), "call arrived");
+            tracing::debug!("not asked for");
+        });
+        let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["message"], &line["from"]), (&"call arrived".into(), &"***42".into()));
+        assert_eq!(line["span"]["call"], "CA1");
+    }
+
+    #[test]
+    fn a_number_keeps_two_digits_unless_all_are_asked_for() {
+        let table = [
+            ("+14155550142", "***42"),
+            ("(415) 555-0199", "***99"),
+            ("911", "***11"),
+            ("42", "***"),
+            ("sip:alice12@example.com", "***"),
+            ("client:bob", "***"),
+            ("", ""),
+        ];
+        for (number, shown) in table {
+            assert_eq!(Numbers::Masked.show(number).to_string(), shown, "{number}");
+            assert_eq!(Numbers::Full.show(number).to_string(), number);
+        }
+    }
+
+    #[test]
+    fn the_format_follows_the_terminal_unless_it_is_set() {
+        assert!(is_text(LogFormat::Auto, true) && !is_text(LogFormat::Auto, false));
+        assert!(is_text(LogFormat::Text, false) && !is_text(LogFormat::Json, true));
+    }
+}

@@ -1,0 +1,7 @@
+//! What HTTP sees of Holdline: routes, their refusals, and who may use them.
+
+pub mod auth;
+pub mod control;
+pub mod page;
+pub mod problem;
+pub mod query;

@@ -1,0 +1,335 @@
+//! Refusals, as RFC 9457 problem documents with a stable code that a program can act on.
+
+use actix_web::error::{InternalError, JsonPayloadError, PayloadError};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, Route, web};
+use serde_json::{Map, Value, json};
+use std::fmt;
+
+/// Why a request was refused. The words are the API's promise; so are their statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Code {
+    InvalidRequest,
+    Unauthorized,
+    Forbidden,
+    WorkflowNotFound,
+    ActiveflowNotFound,
+    CallNotFound,
+    NotFound,
+    MethodNotAllowed,
+    AlreadyExists,
+    StaleAction,
+    NotBlocked,
+    AlreadyEnded,
+    NotFailed,
+    Limit,
+    FileFlow,
+    NotInterruptible,
+    TooLarge,
+    UnsupportedMediaType,
+    InvalidWorkflow,
+    IdempotencyKeyReused,
+    RateLimited,
+    Internal,
+    Unavailable,
+}
+
+impl Code {
+    pub const ALL: [Code; 23] = [
+        Code::InvalidRequest,
+        Code::Unauthorized,
+        Code::Forbidden,
+        Code::WorkflowNotFound,
+        Code::ActiveflowNotFound,
+        Code::CallNotFound,
+        Code::NotFound,
+        Code::MethodNotAllowed,
+        Code::AlreadyExists,
+        Code::StaleAction,
+        Code::NotBlocked,
+        Code::AlreadyEnded,
+        Code::NotFailed,
+        Code::Limit,
+        Code::FileFlow,
+        Code::NotInterruptible,
+        Code::TooLarge,
+        Code::UnsupportedMediaType,
+        Code::InvalidWorkflow,
+        Code::IdempotencyKeyReused,
+        Code::RateLimited,
+        Code::Internal,
+        Code::Unavailable,
+    ];
+
+    pub fn word(self) -> &'static str {
+        self.row().0
+    }
+
+    pub fn status(self) -> StatusCode {
+        self.row().1
+    }
+
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Code::InvalidRequest => ("invalid_request", StatusCode::BAD_REQUEST, "The request is not valid"),
+            Code::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "A valid token is needed"),
+            Code::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This is not allowed"),
+            Code::WorkflowNotFound => ("workflow_not_found", StatusCode::NOT_FOUND, "No such workflow"),
+            Code::ActiveflowNotFound => ("activeflow_not_found", StatusCode::NOT_FOUND, "No such activeflow"),
+            Code::CallNotFound => ("call_not_found", StatusCode::NOT_FOUND, "No such call"),
+            Code::NotFound => ("not_found", StatusCode::NOT_FOUND, "Nothing is here"),
+            Code::MethodNotAllowed => {
+                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "This method has no meaning here")
+            }
+            Code::AlreadyExists => ("already_exists", StatusCode::CONFLICT, "The id is taken"),
+            Code::StaleAction => ("stale_action", StatusCode::CONFLICT, "The flow has moved on"),
+            Code::NotBlocked => ("not_blocked", StatusCode::CONFLICT, "The current action is no block"),
+            Code::AlreadyEnded => ("already_ended", StatusCode::CONFLICT, "It has already ended"),
+            Code::NotFailed => ("not_failed", StatusCode::CONFLICT, "Only what failed can be retried"),
+            Code::Limit => ("limit", StatusCode::CONFLICT, "A limit is reached"),
+            Code::FileFlow => ("file_flow", StatusCode::CONFLICT, "The workflow comes from a file"),
+            Code::NotInterruptible => {
+                ("not_interruptible", StatusCode::CONFLICT, "What runs can't be interrupted")
+            }
+            Code::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Code::UnsupportedMediaType => (
+                "unsupported_media_type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body's type is not understood",
+            ),
+            Code::InvalidWorkflow => {
+                ("invalid_workflow", StatusCode::UNPROCESSABLE_ENTITY, "The workflow has errors")
+            }
+            Code::IdempotencyKeyReused => (
+                "idempotency_key_reused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The idempotency key came with another body",
+            ),
+            Code::RateLimited => ("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            Code::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
+            Code::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Not available now"),
+        }
+    }
+}
+
+/// One refusal, ready to be an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    /// Apart, since most problems have none and every handler's result has room for a problem.
+    extra: Option<Box<Extra>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Extra {
+    /// Further members: the positions in a document, for example.
+    members: Map<String, Value>,
+    challenge: Option<&'static str>,
+    allow: Option<String>,
+}
+
+impl Problem {
+    /// `detail` says what was expected and what came; it must not repeat secrets or a caller's number.
+    pub fn new(code: Code, detail: impl Into<String>) -> Problem {
+        Problem { code, detail: detail.into(), extra: None }
+    }
+
+    pub fn invalid(detail: impl Into<String>) -> Problem {
+        Problem::new(Code::InvalidRequest, detail)
+    }
+
+    #[must_use]
+    pub fn with(mut self, member: &str, value: Value) -> Problem {
+        self.extra().members.insert(member.to_owned(), value);
+        self
+    }
+
+    /// The `WWW-Authenticate` that a 401 must carry.
+    #[must_use]
+    pub fn challenge(mut self, challenge: &'static str) -> Problem {
+        self.extra().challenge = Some(challenge);
+        self
+    }
+
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    fn body(&self) -> Value {
+        let mut body = json!({
+            "type": format!("urn:holdline:problem:{}", self.code.word()),
+            "title": self.code.title(),
+            "status": self.code.status().as_u16(),
+            "code": self.code.word(),
+            "detail": self.detail,
+        });
+        if let (Some(body), Some(extra)) = (body.as_object_mut(), &self.extra) {
+            body.extend(extra.members.clone());
+        }
+        body
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.word(), self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.code.status());
+        answer.insert_header((CONTENT_TYPE, MEDIA_TYPE));
+        let extra = self.extra.as_deref();
+        if let Some(challenge) = extra.and_then(|extra| extra.challenge) {
+            answer.insert_header((WWW_AUTHENTICATE, challenge));
+        }
+        if let Some(allow) =
+            extra.and_then(|extra| extra.allow.as_deref()).and_then(|allow| HeaderValue::from_str(allow).ok())
+        {
+            answer.insert_header((ALLOW, allow));
+        }
+        if matches!(self.code, Code::RateLimited | Code::Unavailable) {
+            answer.insert_header((RETRY_AFTER, "1"));
+        }
+        answer.body(self.body().to_string())
+    }
+}
+
+/// How JSON bodies are read, with our own refusals. Put it among the app data of a scope.
+pub fn json_config() -> web::JsonConfig {
+    web::JsonConfig::default()
+        .limit(JSON_BYTES_MAX)
+        .error_handler(|error, _| into_error(json_problem(&error)))
+}
+
+/// For bodies that are read raw: the same bound, the same refusal.
+pub fn payload_config() -> web::PayloadConfig {
+    web::PayloadConfig::new(JSON_BYTES_MAX)
+}
+
+fn json_problem(error: &JsonPayloadError) -> Problem {
+    match error {
+        JsonPayloadError::OverflowKnownLength { .. }
+        | JsonPayloadError::Overflow { .. }
+        | JsonPayloadError::Payload(PayloadError::Overflow) => {
+            Problem::new(Code::TooLarge, format!("expected at most {JSON_BYTES_MAX} bytes"))
+        }
+        JsonPayloadError::ContentType => {
+            Problem::new(Code::UnsupportedMediaType, "expected Content-Type: application/json")
+        }
+        // serde's words name field, line and column, never a value longer than the sender's own.
+        JsonPayloadError::Deserialize(error) => Problem::invalid(format!("the body: {error}")),
+        _ => Problem::invalid("the body could not be read"),
+    }
+}
+
+fn into_error(problem: Problem) -> actix_web::Error {
+    let answer = problem.error_response();
+    InternalError::from_response(problem, answer).into()
+}
+
+/// What answers where nothing is.
+pub async fn not_found(request: HttpRequest) -> Problem404 {
+    Err(Problem::new(Code::NotFound, format!("there is no {}", request.path())))
+}
+
+type Problem404 = Result<HttpResponse, Problem>;
+
+/// What answers on a resource for methods that it doesn't have: its `default_service`.
+pub fn method_not_allowed(allowed: &'static [Method]) -> Route {
+    web::route().to(move |request: HttpRequest| async move {
+        let words: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        let allow = words.join(", ");
+        let detail = format!("expected {allow}, got {}", request.method());
+        let mut problem = Problem::new(Code::MethodNotAllowed, detail);
+        problem.extra().allow = Some(allow);
+        Err::<HttpResponse, Problem>(problem)
+    })
+}
+
+pub const MEDIA_TYPE: &str = "application/problem+json";
+/// A workflow document with its sounds by reference is tens of KiB; a megabyte leaves room without being a weapon.
+pub const JSON_BYTES_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::{App, test};
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[allow(dead_code)]
+        name: String,
+    }
+
+    async fn take(_: web::Json<Body>) -> HttpResponse {
+        HttpResponse::Ok().finish()
+    }
+
+    #[actix_web::test]
+    async fn every_way_to_send_a_wrong_body_is_a_problem_document() {
+        let routes = |app: &mut web::ServiceConfig| {
+            app.app_data(json_config());
+            app.service(
+                web::resource("/x")
+                    .route(web::post().to(take))
+                    .default_service(method_not_allowed(&[Method::POST])),
+            );
+            app.default_service(web::to(not_found));
+        };
+        let app = test::init_service(App::new().configure(routes)).await;
+        let json = "application/json";
+        let large = format!("{{\"name\":\"{}\"}}", "x".repeat(JSON_BYTES_MAX));
+        let table = [
+            ("POST", "/x", json, "{\"name\":\"a\"}", 200, ""),
+            ("POST", "/x", json, "{\"name\":", 400, "invalid_request"),
+            ("POST", "/x", json, "{\"name\":\"a\",\"nam\":1}", 400, "invalid_request"),
+            ("POST", "/x", json, &large, 413, "too_large"),
+            ("POST", "/x", "text/plain", "{}", 415, "unsupported_media_type"),
+            ("PUT", "/x", json, "{}", 405, "method_not_allowed"),
+            ("GET", "/y", json, "", 404, "not_found"),
+        ];
+        for (method, path, media, body, status, code) in table {
+            let request = test::TestRequest::default()
+                .method(method.parse().unwrap())
+                .uri(path)
+                .insert_header((CONTENT_TYPE, media))
+                .set_payload(body.to_owned());
+            let answer = test::call_service(&app, request.to_request()).await;
+            assert_eq!(answer.status(), status, "{method} {path} {media}");
+            if status == 200 {
+                continue;
+            }
+            assert_eq!(answer.headers().get(CONTENT_TYPE).unwrap(), MEDIA_TYPE, "{status}");
+            assert_eq!(answer.headers().get(ALLOW).is_some(), status == 405, "{status}");
+            let body: Value = test::read_body_json(answer).await;
+            assert_eq!((body["status"].as_u64(), body["code"].as_str()), (Some(status.into()), Some(code)));
+        }
+    }
+
+    #[::core::prelude::v1::test]
+    fn codes_are_distinct_words_for_refusals() {
+        let words: std::collections::BTreeSet<&str> = Code::ALL.iter().map(|code| code.word()).collect();
+        assert_eq!(words.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| code.status().as_u16() >= 400));
+    }
+}
