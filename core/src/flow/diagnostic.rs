@@ -91,6 +91,9 @@ pub struct Place {
 /// More problems than anybody reads, and few enough that a hostile document cannot fill the memory with them.
 pub const DIAGNOSTICS_MAX: usize = 1000;
 
+/// Each one compares a word with all that it might have been; a document may have ten thousand of either.
+const SUGGESTIONS_MAX: usize = 100;
+
 /// Words longer than this are nobody's misspelling, and comparing them costs the product of their lengths.
 const WORD_CHARS_MAX: usize = 64;
 
@@ -177,11 +180,20 @@ impl fmt::Display for Code {
 pub(crate) struct Notes {
     pub file: String,
     pub report: Report,
+    suggested: usize,
 }
 
 impl Notes {
     pub fn new(file: &str) -> Notes {
-        Notes { file: file.to_owned(), report: Report::default() }
+        Notes { file: file.to_owned(), report: Report::default(), suggested: 0 }
+    }
+
+    fn suggestion<'w>(&mut self, word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<String> {
+        self.suggested += 1;
+        if self.suggested > SUGGESTIONS_MAX {
+            return None;
+        }
+        nearest(word, known).map(str::to_owned)
     }
 
     pub fn error(&mut self, place: &Place, code: Code, message: impl Into<String>) {
@@ -201,7 +213,7 @@ impl Notes {
         word: &str,
         known: impl IntoIterator<Item = &'w str>,
     ) {
-        let suggestion = nearest(word, known).map(str::to_owned);
+        let suggestion = self.suggestion(word, known);
         self.add(Severity::Error, place, code, message.into(), suggestion);
     }
 
@@ -213,7 +225,7 @@ impl Notes {
         word: &str,
         known: impl IntoIterator<Item = &'w str>,
     ) {
-        let suggestion = nearest(word, known).map(str::to_owned);
+        let suggestion = self.suggestion(word, known);
         self.add(Severity::Warning, place, code, message.into(), suggestion);
     }
 

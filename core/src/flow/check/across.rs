@@ -2,6 +2,7 @@
 
 use super::super::diagnostic::{Code, Notes, Report};
 use super::super::parse::{Mention, Spans};
+use super::super::source::quoted;
 use crate::id::WorkflowId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +33,7 @@ pub fn check_all(documents: &[&Spans], in_force: &[&Spans]) -> Report {
         for Mention { word, place } in &spans.workflows {
             if !known.contains_key(&WorkflowId(word.clone())) {
                 let ids = known.keys().map(|id| id.0.as_str());
-                let message = format!("no workflow has the id {word:?}");
+                let message = format!("no workflow has the id {}", quoted(word));
                 notes.error_near(place, Code::UnknownWorkflow, message, word, ids);
             }
         }
@@ -48,6 +49,8 @@ fn check_cycle(spans: &Spans, known: &BTreeMap<&WorkflowId, &Spans>, notes: &mut
     let (Some((id, _)), Some(first)) = (&spans.id, &spans.on_complete) else { return };
     let mut way = vec![id.0.as_str()];
     let mut seen = BTreeSet::new();
+    // Longer chains are cut when they run; nobody reads a longer way.
+    const WAY_MAX: usize = 20;
     let mut next = Some(first);
     while let Some(mention) = next {
         way.push(&mention.word);
@@ -56,7 +59,7 @@ fn check_cycle(spans: &Spans, known: &BTreeMap<&WorkflowId, &Spans>, notes: &mut
             notes.warning(&first.place, Code::OnCompleteCycle, message);
             return;
         }
-        if !seen.insert(&mention.word) {
+        if !seen.insert(&mention.word) || way.len() > WAY_MAX {
             return;
         }
         next = known.get(&WorkflowId(mention.word.clone())).and_then(|spans| spans.on_complete.as_ref());

@@ -3,6 +3,7 @@
 use super::super::diagnostic::{Code, Notes, Place};
 use super::super::parse::{Language, is_dynamic, is_reserved};
 use super::super::script::{MediaPreference, Script};
+use super::super::source::quoted;
 use super::layout::{Flat, Layout};
 use super::ssml;
 use serde_json::Value;
@@ -83,13 +84,14 @@ fn check_parameters(flat: &Flat<'_>, context: &Context<'_>, notes: &mut Notes) {
             }
             ("play", "file", Value::String(path)) => check_file(path, place, notes),
             ("variable_set", "key", Value::String(key)) if !is_dynamic(key) && is_reserved(key) => {
-                let message = format!("the name {key:?} belongs to the runtime: it will not be set");
+                let message = format!("the name {} belongs to the runtime: it will not be set", quoted(key));
                 notes.warning(place, Code::ReservedName, message);
             }
             (_, "timezone", Value::String(zone))
                 if !is_dynamic(zone) && !(context.language.zone_known)(zone) =>
             {
-                let message = format!("expected the name of a time zone (Europe/Berlin), got {zone:?}");
+                let message =
+                    format!("expected the name of a time zone (Europe/Berlin), got {}", quoted(zone));
                 notes.error(place, Code::UnknownTimezone, message);
             }
             _ => {}
@@ -103,7 +105,7 @@ fn check_file(path: &str, place: &Place, notes: &mut Notes) {
     let is_absolute = path.starts_with(['/', '\\']) || is_drive;
     if is_absolute || path.split(['/', '\\']).any(|part| part == "..") {
         let message =
-            format!("expected a path below the workflow's own folder, without \"..\", got {path:?}");
+            format!("expected a path below the workflow's own folder, without \"..\", got {}", quoted(path));
         notes.error(place, Code::UnsafePath, message);
     }
 }

@@ -54,14 +54,9 @@ impl<'s> Layout<'s> {
     }
 
     /// Every id and name that can be seen from a list.
-    pub fn visible(&self, list: usize) -> Vec<&'s str> {
-        let mut words = Vec::new();
-        let mut next = Some(list);
-        while let Some(list) = next.and_then(|list| self.lists.get(list)) {
-            words.extend(list.words.keys());
-            next = list.parent;
-        }
-        words
+    pub fn visible(&self, list: usize) -> impl Iterator<Item = &'s str> {
+        let around = |list: &&List<'s>| list.parent.and_then(|parent| self.lists.get(parent));
+        std::iter::successors(self.lists.get(list), around).flat_map(|list| list.words.keys().copied())
     }
 
     /// Whether an action stands in a list of this name, however deep.

@@ -23,7 +23,10 @@ pub(crate) fn check(language: &Language<'_>, draft: &Draft, notes: &mut Notes) {
     targets::check_words(&layout, names, notes);
     targets::check_targets(&layout, &BTreeSet::new(), notes);
     let context = content::Context::of(language, &draft.script);
-    reach::check(&layout, context.is_main, notes);
+    // A misspelt target would make its action seem unreachable.
+    if notes.report.is_ok() {
+        reach::check(&layout, context.is_main, notes);
+    }
     content::check(&layout, &context, notes);
     variables::check(&layout, draft, notes);
 }
@@ -39,6 +42,8 @@ pub(crate) fn check_list(
     let layout = Layout::new(nodes, places);
     targets::check_words(&layout, std::iter::empty(), notes);
     targets::check_targets(&layout, ancestors, notes);
-    reach::check(&layout, false, notes);
+    if notes.report.is_ok() {
+        reach::check(&layout, false, notes);
+    }
     content::check(&layout, &content::Context::unknown(language), notes);
 }

@@ -1,7 +1,7 @@
 //! Ids, names, and the words that point at them.
 
 use super::super::diagnostic::{Code, Notes, Place};
-use super::super::source::Mark;
+use super::super::source::{Mark, quoted};
 use super::layout::Layout;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,16 +55,17 @@ pub(super) fn check_targets(layout: &Layout<'_>, ancestors: &BTreeSet<String>, n
             }
             if everywhere.contains(word) {
                 let message = format!(
-                    "the action {word:?} stands in a nested list that cannot be reached from here; expected one of \
-                     the same list or of a list around it"
+                    "the action {} stands in a nested list that cannot be reached from here; expected one of the same \
+                     list or of a list around it",
+                    quoted(word)
                 );
                 notes.error(&target.place, Code::UnreachableTarget, message);
             } else {
-                let known = layout.visible(flat.list).into_iter().chain(ancestors.iter().map(String::as_str));
+                let known = layout.visible(flat.list).chain(ancestors.iter().map(String::as_str));
                 notes.error_near(
                     &target.place,
                     Code::UnknownTarget,
-                    format!("no action has the id or name {word:?}"),
+                    format!("no action has the id or name {}", quoted(word)),
                     word,
                     known,
                 );
@@ -75,5 +76,5 @@ pub(super) fn check_targets(layout: &Layout<'_>, ancestors: &BTreeSet<String>, n
 
 fn report(notes: &mut Notes, place: &Place, code: Code, what: &str, word: &str, first: Mark) {
     let Mark { line, column } = first;
-    notes.error(place, code, format!("the {what} {word:?} is taken already at {line}:{column}"));
+    notes.error(place, code, format!("the {what} {} is taken already at {line}:{column}", quoted(word)));
 }

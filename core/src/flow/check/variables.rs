@@ -2,7 +2,8 @@
 //! a document that says what comes from outside.
 
 use super::super::diagnostic::{Code, Notes};
-use super::super::parse::{Draft, Mention, RESERVED_NAMES, is_dynamic};
+use super::super::parse::{Draft, Mention, RESERVED_NAMES, is_dynamic, is_secret};
+use super::super::source::quoted;
 use super::layout::Layout;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -49,7 +50,7 @@ pub(super) fn check(layout: &Layout<'_>, draft: &Draft, notes: &mut Notes) {
     let mentions = layout.actions.iter().flat_map(|flat| &flat.place.variables).chain(&draft.variables);
     for Mention { word, place } in mentions {
         if !is_set(word, &known) {
-            let message = format!("nothing in this document sets the variable {word:?}");
+            let message = format!("nothing in this document sets the variable {}", quoted(word));
             notes.warning_near(place, Code::UnsetVariable, message, word, known.iter().copied());
         }
     }
@@ -59,12 +60,16 @@ fn is_set(name: &str, known: &BTreeSet<&str>) -> bool {
     let head = name.split(['.', '[']).next().unwrap_or(name);
     let is_of_runtime = RESERVED_NAMES.contains(&head);
     // Only the runtime's own two families are lists that can be looked up.
+    // A secret is judged elsewhere.
+    if is_secret(name) {
+        return true;
+    }
     if is_of_runtime && (!matches!(head, "call" | "activeflow") || name == head) {
         return true;
     }
-    known.iter().any(|known| {
-        name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-            // `${order}` of `order.id`: a part of what is set.
-            || known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
-    })
+    let ends = name.match_indices(['.', '[']).map(|(end, _)| end).chain([name.len()]);
+    let is_part_of_known = ends.filter_map(|end| name.get(..end)).any(|part| known.contains(part));
+    // `${order}` where `order.id` is set.
+    let family = format!("{name}.");
+    is_part_of_known || known.range(family.as_str()..).next().is_some_and(|known| known.starts_with(&family))
 }

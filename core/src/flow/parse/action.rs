@@ -186,10 +186,10 @@ impl Reader<'_> {
         }
         if key == "name" {
             if is_reserved(&word) {
-                let message = format!("the name {word:?} belongs to the runtime");
+                let message = format!("the name {} belongs to the runtime", quoted(&word));
                 self.notes.error(&field.place, Code::ReservedName, message);
             } else if word.contains(['$', '{', '}', '[', ']', '"']) || word.contains(":-") {
-                let message = format!("expected a name that can stand inside ${{…}}, got {word:?}");
+                let message = format!("expected a name that can stand inside ${{…}}, got {}", quoted(&word));
                 self.notes.error(&field.place, Code::InvalidValue, message);
             }
         }

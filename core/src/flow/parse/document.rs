@@ -141,7 +141,8 @@ impl Reader<'_> {
         let parameters = fields.take(&["parameters", "option"], &mut self.notes);
         let parameters = match declared {
             Some(declared) => {
-                self.parameters(parameters, &fields.place, declared.parameters, &mut Scope::new("trigger"))
+                let mut scope = Scope::literal();
+                self.parameters(parameters, &fields.place, declared.parameters, &mut scope)
             }
             None => Map::new(),
         };
@@ -192,14 +193,14 @@ impl Reader<'_> {
                 self.notes.error(
                     &place,
                     Code::ReservedName,
-                    format!("the name {name:?} belongs to the runtime"),
+                    format!("the name {} belongs to the runtime", quoted(&name)),
                 );
             }
             if outputs.iter().any(|output| output.name == name) {
                 self.notes.error(
                     &place,
                     Code::DuplicateName,
-                    format!("the output {name:?} stands there twice"),
+                    format!("the output {} stands there twice", quoted(&name)),
                 );
             }
             self.free_text(value.node, &value.place, scope);

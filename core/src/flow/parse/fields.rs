@@ -1,14 +1,15 @@
 //! An object's keys, taken one by one; what nobody took is unknown.
 
 use super::super::diagnostic::{Code, Notes, Place};
-use super::super::source::{Entry, Mark, Node, Tree, join};
+use super::super::source::{Entry, Mark, Node, Tree, join, quoted};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 pub(super) struct Fields<'n> {
     /// Of the object itself.
     pub place: Place,
     entries: Vec<&'n Entry>,
-    taken: Vec<&'n str>,
+    taken: BTreeSet<&'n str>,
 }
 
 /// A key's value and its place: the value's position, under the key's own word.
@@ -26,10 +27,11 @@ impl<'n> Fields<'n> {
             notes.error(&place, Code::WrongType, format!("expected {what}, got {}", node.described()));
             return None;
         };
-        let mut fields = Fields { place, entries: Vec::new(), taken: Vec::new() };
+        let mut fields = Fields { place, entries: Vec::new(), taken: BTreeSet::new() };
+        let mut seen = BTreeSet::new();
         for entry in entries {
             // Duplicates are reported already; the first one counts.
-            if !fields.entries.iter().any(|first| first.key == entry.key) {
+            if seen.insert(entry.key.as_str()) {
                 fields.entries.push(entry);
             }
         }
@@ -48,7 +50,7 @@ impl<'n> Fields<'n> {
     pub fn take_with_null(&mut self, words: &[&str], notes: &mut Notes) -> Option<Field<'n>> {
         let mut found: Option<&'n Entry> = None;
         for entry in self.entries.iter().filter(|entry| words.contains(&entry.key.as_str())) {
-            self.taken.push(&entry.key);
+            self.taken.insert(&entry.key);
             match found {
                 None => found = Some(entry),
                 Some(first) => {
@@ -80,7 +82,7 @@ impl<'n> Fields<'n> {
     pub fn take_extra(&mut self) -> Map<String, Value> {
         let mut extra = Map::new();
         for entry in self.entries.iter().filter(|entry| entry.key.starts_with("x-")) {
-            self.taken.push(&entry.key);
+            self.taken.insert(&entry.key);
             extra.insert(entry.key.clone(), entry.value.to_json());
         }
         extra
@@ -116,9 +118,9 @@ impl<'n> Fields<'n> {
 
     /// Whatever was not taken is an error.
     pub fn finish(self, code: Code, what: &str, known: &[&str], notes: &mut Notes) {
-        for entry in self.entries.iter().filter(|entry| !self.taken.contains(&entry.key.as_str())) {
+        for entry in self.entries.iter().filter(|entry| !self.taken.contains(entry.key.as_str())) {
             let place = Place::new(join(&self.place.path, &entry.key), entry.key_at);
-            let message = format!("unknown {what} {:?}", entry.key);
+            let message = format!("unknown {what} {}", quoted(&entry.key));
             notes.error_near(&place, code, message, &entry.key, known.iter().copied());
         }
     }

@@ -20,6 +20,7 @@ use crate::id::WorkflowId;
 use crate::limit::Limits;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use text::is_secret;
 pub use text::{Scan, is_dynamic, scan};
 
 /// What documents may say.

@@ -28,47 +28,46 @@ impl Reader<'_> {
     pub(super) fn retry(&mut self, fields: &mut Fields<'_>) -> Option<Retry> {
         let retry = fields.take(&["retry"], &mut self.notes);
         let retries = fields.take(&["maxRetries"], &mut self.notes);
-        match (retry, retries) {
-            (Some(_), Some(retries)) => {
-                let place = Place::new(retries.place.path, retries.key_at);
-                let message = "\"retry\" and \"maxRetries\" mean the same; expected one of them";
-                self.notes.error(&place, Code::BothAliases, message);
-                None
-            }
-            (Some(field), None) => self.retry_object(&field),
-            (None, Some(field)) => {
-                let retries = self.whole(&field, 0, ATTEMPTS_MAX - 1)?;
-                Some(Retry { attempts: retries.saturating_add(1), ..default_retry() })
-            }
-            (None, None) => None,
+        if let (Some(_), Some(retries)) = (&retry, &retries) {
+            let place = Place::new(retries.place.path.clone(), retries.key_at);
+            let message = "\"retry\" and \"maxRetries\" mean the same; expected one of them";
+            self.notes.error(&place, Code::BothAliases, message);
         }
+        let by_count = retries.and_then(|field| {
+            let retries = self.whole(&field, 0, ATTEMPTS_MAX - 1)?;
+            Some(Retry { attempts: retries.saturating_add(1), ..default_retry() })
+        });
+        retry.and_then(|field| self.retry_object(&field)).or(by_count)
     }
 
     fn retry_object(&mut self, field: &Field<'_>) -> Option<Retry> {
         let mut fields = Fields::of(field.node, &field.place.path, "an object", &mut self.notes)?;
         let mut retry = default_retry();
+        // What does not fit is reported, and its default stands in: the rest is to be judged too.
         if let Some(field) = fields.take(&["attempts"], &mut self.notes) {
-            retry.attempts = self.whole(&field, 1, ATTEMPTS_MAX)?;
+            retry.attempts = self.whole(&field, 1, ATTEMPTS_MAX).unwrap_or(retry.attempts);
         }
         if let Some(field) = fields.take(&["initial"], &mut self.notes) {
-            retry.initial_ms = self.seconds(field.node, &field.place, 0, TIMEOUT_MS_MAX)?;
+            let initial = self.seconds(field.node, &field.place, 0, TIMEOUT_MS_MAX);
+            retry.initial_ms = initial.unwrap_or(retry.initial_ms);
         }
         if let Some(field) = fields.take(&["factor"], &mut self.notes) {
-            retry.factor = self.fraction(&field, 1.0, FACTOR_MAX)?;
+            retry.factor = self.fraction(&field, 1.0, FACTOR_MAX).unwrap_or(retry.factor);
         }
         match fields.take(&["max"], &mut self.notes) {
             None => retry.max_ms = retry.max_ms.max(retry.initial_ms),
             Some(field) => {
-                retry.max_ms = self.seconds(field.node, &field.place, 0, TIMEOUT_MS_MAX)?;
-                if retry.max_ms < retry.initial_ms {
+                let max = self.seconds(field.node, &field.place, 0, TIMEOUT_MS_MAX);
+                if max.is_some_and(|max| max < retry.initial_ms) {
                     let message =
                         format!("expected at least \"initial\", {}", text::duration_text(retry.initial_ms));
                     self.notes.error(&field.place, Code::InvalidValue, message);
                 }
+                retry.max_ms = max.unwrap_or(retry.max_ms);
             }
         }
         if let Some(field) = fields.take(&["jitter"], &mut self.notes) {
-            retry.jitter = self.fraction(&field, 0.0, 1.0)?;
+            retry.jitter = self.fraction(&field, 0.0, 1.0).unwrap_or(retry.jitter);
         }
         if let Some(field) = fields.take(&["non_retryable"], &mut self.notes) {
             retry.non_retryable = self.classes(&field);

@@ -15,6 +15,8 @@ pub(super) struct Scope {
     seat: String,
     /// Whether `${secret.…}` may stand here.
     pub secrets: bool,
+    /// Nothing is substituted here: what would be is an error.
+    literal: bool,
     pub targets: Vec<Mention>,
     pub variables: Vec<Mention>,
     pub parameter_places: BTreeMap<String, Place>,
@@ -23,10 +25,16 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    /// Of values that are read before anything runs.
+    pub fn literal() -> Scope {
+        Scope { literal: true, ..Scope::new("") }
+    }
+
     pub fn new(seat: &str) -> Scope {
         Scope {
             seat: seat.to_owned(),
             secrets: false,
+            literal: false,
             targets: Vec::new(),
             variables: Vec::new(),
             parameter_places: BTreeMap::new(),
@@ -130,10 +138,14 @@ impl Reader<'_> {
                 };
                 let mut values = Map::new();
                 for entry in entries.iter().filter(|entry| !stands_for_nothing(inner, &entry.value)) {
+                    // A duplicate, reported as such.
+                    if values.contains_key(&entry.key) {
+                        continue;
+                    }
                     let place = Place::new(join(&place.path, &entry.key), entry.value.at);
                     if let Some(value) = self.value(inner, &entry.value, &place, &join(at, &entry.key), scope)
                     {
-                        values.entry(entry.key.clone()).or_insert(value);
+                        values.insert(entry.key.clone(), value);
                     }
                 }
                 Some(Value::Object(values))
@@ -194,9 +206,20 @@ impl Reader<'_> {
             is_sound = false;
             self.notes.error(place, Code::InvalidExpression, wrong);
         }
-        scope
-            .variables
-            .extend(scan.names.iter().map(|name| Mention { word: (*name).to_owned(), place: place.clone() }));
+        if scope.literal && (expression.is_some() || !scan.names.is_empty()) {
+            is_sound = false;
+            self.notes.error(
+                place,
+                Code::InvalidValue,
+                "expected a literal value: there are no variables yet",
+            );
+        }
+        scope.variables.extend(
+            scan.names
+                .iter()
+                .filter(|name| !name.is_empty())
+                .map(|name| Mention { word: (*name).to_owned(), place: place.clone() }),
+        );
         is_sound.then_some(expression.is_some() || !scan.names.is_empty())
     }
 
@@ -249,7 +272,7 @@ impl Reader<'_> {
         };
         match whole.filter(|n| (min..=max).contains(n)) {
             Some(n) => Some(Value::from(n)),
-            None if max == i64::MAX => self.misfit(place, node, &format!("a whole number from {min}")),
+            None if max == i64::MAX => self.misfit(place, node, &format!("a whole number of at least {min}")),
             None => self.misfit(place, node, &format!("a whole number from {min} to {max}")),
         }
     }

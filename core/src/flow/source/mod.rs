@@ -133,9 +133,11 @@ impl Node {
     }
 }
 
+/// Enough to recognise a word by.
+const SHOWN_CHARS_MAX: usize = 60;
+
 /// A document's words in a message: quoted, and cut when they are long.
 pub(crate) fn quoted(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 60;
     if text.chars().count() <= SHOWN_CHARS_MAX {
         return format!("{text:?}");
     }
@@ -145,7 +147,10 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// `path.key`, or `path["key"]` where the key is not a plain word.
 pub(crate) fn join(path: &str, key: &str) -> String {
-    let is_word = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
+    // A long key would be repeated by every path below it.
+    let is_word = !key.is_empty()
+        && key.len() <= SHOWN_CHARS_MAX
+        && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     match (path.is_empty(), is_word) {
         (true, true) => key.to_owned(),
         (false, true) => format!("{path}.{key}"),
@@ -167,7 +172,7 @@ pub(crate) fn report_duplicates(node: &Node, path: &str, notes: &mut Notes) {
                 let place = Place { path: join(path, &entry.key), at: entry.key_at };
                 if let Some(first) = seen.get(entry.key.as_str()) {
                     let Mark { line, column } = *first;
-                    let message = format!("the key {:?} stands already at {line}:{column}", entry.key);
+                    let message = format!("the key {} stands already at {line}:{column}", quoted(&entry.key));
                     notes.error(&place, Code::DuplicateKey, message);
                 } else {
                     seen.insert(entry.key.as_str(), entry.key_at);
