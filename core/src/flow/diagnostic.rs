@@ -263,7 +263,7 @@ pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Opti
     let allowed = (length / 3).max(1);
     known
         .into_iter()
-        .filter(|candidate| candidate.len() <= 4 * WORD_CHARS_MAX)
+        .filter(|candidate| letters(candidate).count().abs_diff(length) <= allowed)
         .map(|candidate| (strsim::osa_distance(&plain, &self::plain(candidate)), candidate))
         .filter(|(distance, _)| *distance <= allowed && *distance < length)
         .min_by_key(|(distance, _)| *distance)
@@ -271,7 +271,11 @@ pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Opti
 }
 
 fn plain(word: &str) -> String {
-    word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+    letters(word).flat_map(char::to_lowercase).collect()
+}
+
+fn letters(word: &str) -> impl Iterator<Item = char> {
+    word.chars().filter(|c| !matches!(c, '_' | '-'))
 }
 
 #[cfg(test)]

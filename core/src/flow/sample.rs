@@ -163,14 +163,13 @@ pub const ACTIONS: &[&Declared] = &[
         waits: true,
         secrets: false,
         parameters: &[
-            parameter("source", &[], Shape::Any, false),
+            parameter("source", &[], Shape::Text, false),
             parameter(
                 "destinations",
                 &[],
                 Shape::ListOf(&Shape::Object(&[
-                    parameter("type", &[], Shape::OneOf(&["tel", "sip", "client", "queue"]), true),
+                    parameter("type", &[], Shape::OneOf(&["tel", "sip", "client", "queue"]), false),
                     parameter("target", &[], Shape::Text, true),
-                    parameter("target_name", &[], Shape::Ignored, false),
                 ])),
                 true,
             ),

@@ -37,6 +37,18 @@ pub fn check_all(documents: &[&Spans], in_force: &[&Spans]) -> Report {
                 notes.error_near(place, Code::UnknownWorkflow, message, word, ids);
             }
         }
+        for Mention { word, place } in &spans.wait_flows {
+            let Some(flow) = known.get(&WorkflowId(word.clone())) else { continue };
+            if !flow.skipped_while_queued.is_empty() {
+                let skipped: Vec<&str> = flow.skipped_while_queued.iter().map(String::as_str).collect();
+                let message = format!(
+                    "{} of {} cannot be done while a caller waits in a queue and will be skipped",
+                    skipped.join(", "),
+                    quoted(word)
+                );
+                notes.warning(place, Code::NeedsStream, message);
+            }
+        }
         check_cycle(spans, &known, &mut notes);
         report.merge(notes.report);
     }

@@ -1,5 +1,6 @@
 //! What certain parameters must hold beyond their shape, and actions that stand where they have no effect.
 
+use super::super::declare::Kind;
 use super::super::diagnostic::{Code, Notes, Place};
 use super::super::parse::{Language, is_dynamic, is_reserved};
 use super::super::script::{MediaPreference, Script};
@@ -7,18 +8,11 @@ use super::super::source::quoted;
 use super::layout::{Flat, Layout};
 use super::ssml;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
-/// The network performs a queue's wait document by itself; these cannot be said to it.
-const NOT_WHILE_QUEUED: &[&str] = &[
-    "beep",
-    "echo",
-    "digits_send",
-    "recording_start",
-    "recording_stop",
-    "connect",
-    "queue_join",
-    "conference_join",
-];
+/// What the network can say and play by itself, while it keeps a caller in a queue. Of the rest, only what needs neither
+/// the line nor the world is done there.
+const WHILE_QUEUED: &[&str] = &["answer", "talk", "play"];
 
 pub(super) struct Context<'a> {
     language: &'a Language<'a>,
@@ -58,12 +52,32 @@ fn check_placing(layout: &Layout<'_>, flat: &Flat<'_>, context: &Context<'_>, no
         let message = format!("{kind:?} needs a live call, and a main workflow has none: it will be skipped");
         notes.warning(place, Code::MediaInMainWorkflow, message);
     }
-    let plays_file = kind == "play" && flat.node.parameters.contains_key("file");
-    if layout.is_within(flat.list, "wait_flow") && (NOT_WHILE_QUEUED.contains(&kind) || plays_file) {
-        let what = if plays_file { "\"play\" with a file".to_owned() } else { format!("{kind:?}") };
-        let message = format!("{what} cannot be done while a caller waits in a queue: it will be skipped");
+    if layout.is_within(flat.list, "wait_flow") && is_skipped_while_queued(flat, context.language) {
+        let message =
+            format!("{} cannot be done while a caller waits in a queue: it will be skipped", shown(flat));
         notes.warning(place, Code::NeedsStream, message);
     }
+}
+
+/// The document's own actions that a queue would skip, if it were what callers hear there.
+pub(super) fn skipped_while_queued(layout: &Layout<'_>, language: &Language<'_>) -> BTreeSet<String> {
+    let own = layout.actions.iter().filter(|flat| !layout.is_within(flat.list, "wait_flow"));
+    own.filter(|flat| is_skipped_while_queued(flat, language)).map(shown).collect()
+}
+
+fn is_skipped_while_queued(flat: &Flat<'_>, language: &Language<'_>) -> bool {
+    let Some(declared) = language.action(&flat.node.kind) else { return false };
+    let needs_more = declared.needs_call && !WHILE_QUEUED.contains(&declared.name);
+    needs_more || declared.kind == Kind::Io || plays_file(flat)
+}
+
+/// Files come over the stream; the network itself plays addresses.
+fn plays_file(flat: &Flat<'_>) -> bool {
+    flat.node.kind == "play" && flat.node.parameters.contains_key("file")
+}
+
+fn shown(flat: &Flat<'_>) -> String {
+    if plays_file(flat) { "\"play\" with a file".to_owned() } else { format!("{:?}", flat.node.kind) }
 }
 
 fn check_parameters(flat: &Flat<'_>, context: &Context<'_>, notes: &mut Notes) {

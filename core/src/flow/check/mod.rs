@@ -31,6 +31,11 @@ pub(crate) fn check(language: &Language<'_>, draft: &Draft, notes: &mut Notes) {
     variables::check(&layout, draft, notes);
 }
 
+/// What a queue would skip of this document, if callers heard it while they wait.
+pub(crate) fn skipped_while_queued(language: &Language<'_>, draft: &Draft) -> BTreeSet<String> {
+    content::skipped_while_queued(&Layout::new(&draft.script.actions, &draft.actions), language)
+}
+
 /// For a list that is pushed into a run: nothing is known of what happened before it.
 pub(crate) fn check_list(
     language: &Language<'_>,

@@ -66,7 +66,11 @@ impl Reader<'_> {
         fields.take_ignored(&["type"], &mut self.notes);
         fields.refuse(REFUSED_KEYS, &mut self.notes);
         fields.finish(Code::UnknownKey, "key", KEYS, &mut self.notes);
-        let has_inputs = !matches!(&inputs, Value::Null) && inputs != Value::Array(Vec::new());
+        let has_inputs = match &inputs {
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(items) => !items.is_empty(),
+            _ => false,
+        };
         let script = Script {
             id,
             label,

@@ -116,9 +116,11 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Whatever was not taken is an error.
+    /// Whatever was not taken is an error, but for the `x-` keys: those belong to the author, wherever they stand.
     pub fn finish(self, code: Code, what: &str, known: &[&str], notes: &mut Notes) {
-        for entry in self.entries.iter().filter(|entry| !self.taken.contains(entry.key.as_str())) {
+        let is_unknown =
+            |entry: &&&Entry| !self.taken.contains(entry.key.as_str()) && !entry.key.starts_with("x-");
+        for entry in self.entries.iter().filter(is_unknown) {
             let place = Place::new(join(&self.place.path, &entry.key), entry.key_at);
             let message = format!("unknown {what} {}", quoted(&entry.key));
             notes.error_near(&place, code, message, &entry.key, known.iter().copied());

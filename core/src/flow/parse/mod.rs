@@ -55,6 +55,10 @@ pub struct Spans {
     /// Every workflow that it names, `on_complete` too.
     pub workflows: Vec<Mention>,
     pub on_complete: Option<Mention>,
+    /// Workflows that callers are to hear while they wait in a queue.
+    pub wait_flows: Vec<Mention>,
+    /// What a queue would skip, if this were such a workflow.
+    pub skipped_while_queued: BTreeSet<String>,
 }
 
 /// A word in a document that names something.
@@ -136,6 +140,7 @@ pub fn parse(language: &Language<'_>, file: &str, stem: &str, text: &str) -> Par
     let Reader { mut notes, mut spans, .. } = reader;
     if let Some(draft) = &draft {
         check::check(language, draft, &mut notes);
+        spans.skipped_while_queued = check::skipped_while_queued(language, draft);
     }
     spans.file = file.to_owned();
     notes.report.sort();

@@ -167,7 +167,9 @@ impl Reader<'_> {
             Shape::Actions => self.nested(node, place, at, scope),
             Shape::ActionsOrWorkflow => match &node.tree {
                 Tree::Text(word) => {
-                    self.spans.workflows.push(Mention { word: word.clone(), place: place.clone() });
+                    let mention = Mention { word: word.clone(), place: place.clone() };
+                    self.spans.wait_flows.push(mention.clone());
+                    self.spans.workflows.push(mention);
                     Some(Value::String(word.clone()))
                 }
                 Tree::List(_) => self.nested(node, place, at, scope),
