@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod config;
+mod directory;
+pub mod runtime;
 pub mod serve;
 pub mod telemetry;
 pub mod web;

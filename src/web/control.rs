@@ -82,15 +82,21 @@ pub fn configure(
 
 /// `GET /health`: the process answers. Both listeners have it.
 pub fn health_resource() -> Resource {
-    looks("/health").route(get().to(|| async { fresh(&serde_json::json!({ "status": "ok" })) }))
+    looks("/health").route(get().to(|| async { health() }))
 }
 
 /// `GET /ready`: new calls may come. Both listeners have it; it needs `web::Data<dyn Directory>`.
 pub fn ready_resource() -> Resource {
-    looks("/ready").route(get().to(ready))
+    looks("/ready").route(get().to(|directory: web::Data<dyn Directory>| async move { ready(&**directory).await }))
 }
 
-async fn ready(directory: web::Data<dyn Directory>) -> HttpResponse {
+/// The process answers.
+pub fn health() -> HttpResponse {
+    fresh(&serde_json::json!({ "status": "ok" }))
+}
+
+/// 503 while new calls are not welcome.
+pub async fn ready(directory: &dyn Directory) -> HttpResponse {
     let ready = directory.ready().await;
     let mut answer = fresh(&ready);
     if !ready.ready {

@@ -4,4 +4,5 @@ pub mod auth;
 pub mod control;
 pub mod page;
 pub mod problem;
+pub mod public;
 pub mod query;

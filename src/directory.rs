@@ -1,0 +1,165 @@
+//! What the control API shows: folded from the journal, so nothing is shown that is not written. Live counters come
+//! from the session itself.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use futures::FutureExt;
+use holdline_actors::call_registry::{CallRegistry, Count, Observe, fold_call};
+use holdline_actors::clock::Clock;
+use holdline_actors::journal_writer::{JournalWriter, List, Read, ReadRun};
+use holdline_actors::port::journal::{Kind, Listed};
+use holdline_core::fact::{Entry, Fact, Key};
+use holdline_core::flow::run::Run;
+use holdline_core::workflow::{Workflow, run_facts};
+use holdline_core::{CallId, RunId};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::web::control::{CallFilter, Directory, Found, Ready, RunFilter};
+use crate::web::page::{Cursor, Page, Row};
+use crate::web::problem::{Code, Problem};
+
+/// Stories read at once while a filter is looked for.
+const BATCH: usize = 100;
+
+pub struct House {
+    pub calls: Addr<CallRegistry>,
+    pub journal: Addr<JournalWriter>,
+    pub clock: Clock,
+}
+
+impl House {
+    /// Rows of stories that `show` has something to say of, newest first.
+    async fn rows(
+        &self,
+        kind: Kind,
+        page: &Page,
+        show: impl Fn(&[Entry]) -> Option<Value>,
+    ) -> Result<Vec<Row>, Problem> {
+        let mut after = page.after.as_ref().map(|cursor| cursor.created_ms);
+        let mut rows = Vec::new();
+        loop {
+            let list = List { kind, after, limit: BATCH };
+            let stories = self.journal.send(list).await.map_err(gone)?.map_err(unreadable)?;
+            let read = stories.len();
+            for (Listed { place, key }, entries) in stories {
+                after = Some(place);
+                let Some(value) = show(&entries) else { continue };
+                rows.push(Row { cursor: Cursor { created_ms: place, id: name(&key) }, value });
+                if rows.len() >= page.wanted() {
+                    return Ok(rows);
+                }
+            }
+            if read < BATCH {
+                return Ok(rows);
+            }
+        }
+    }
+
+    fn run_view(&self, key: &Key, entries: &[Entry]) -> Option<Value> {
+        let facts: Vec<Fact> = entries.iter().map(|entry| entry.fact.clone()).collect();
+        let now = self.clock.now();
+        match key {
+            Key::Call(_) => Run::restore(now, run_facts(facts.iter())).ok().map(|run| run.view()),
+            Key::Run(_) => Workflow::restore(now, facts.iter()).map(|workflow| workflow.view()),
+        }
+    }
+}
+
+impl Directory for House {
+    fn calls<'d>(&'d self, filter: &'d CallFilter, page: &'d Page) -> Found<'d, Vec<Row>> {
+        let show = |entries: &[Entry]| {
+            let call = fold_call(entries)?.view();
+            let fits = |wanted: &Option<String>, key: &str| {
+                wanted.as_ref().is_none_or(|wanted| call.get(key).is_some_and(|value| value == wanted))
+            };
+            let fits =
+                fits(&filter.state, "state") && fits(&filter.workflow, "workflow") && fits(&filter.from, "from");
+            fits.then_some(call)
+        };
+        self.rows(Kind::Calls, page, show).boxed_local()
+    }
+
+    fn call<'d>(&'d self, sid: &'d str) -> Found<'d, Option<Value>> {
+        let call = CallId(sid.to_owned());
+        async move {
+            let read = self.journal.send(Read(Key::Call(call.clone())));
+            let entries = read.await.map_err(gone)?.map_err(unreadable)?;
+            let Some(state) = fold_call(&entries) else { return Ok(None) };
+            let mut view = state.view();
+            let live = self.calls.send(Observe(call)).await.map_err(gone)?;
+            if let Some(observed) = live
+                && let Ok(live) = observed.await
+                && let (Some(view), Some(media)) = (view.as_object_mut(), live.get("media"))
+            {
+                view.insert("media".into(), media.clone());
+            }
+            Ok(Some(view))
+        }
+        .boxed_local()
+    }
+
+    fn runs<'d>(&'d self, filter: &'d RunFilter, page: &'d Page) -> Found<'d, Vec<Row>> {
+        let show = |entries: &[Entry]| {
+            let mut run = self.run_view(&entries.first()?.key, entries)?;
+            let fits = |wanted: &Option<String>, key: &str| {
+                wanted.as_ref().is_none_or(|wanted| run.get(key).is_some_and(|value| value == wanted))
+            };
+            let fits = fits(&filter.status, "status")
+                && fits(&filter.end_reason, "end_reason")
+                && fits(&filter.flow_id, "flow_id")
+                && fits(&filter.reference_type, "reference_type")
+                && fits(&filter.reference_id, "reference_id");
+            if let Some(object) = run.as_object_mut() {
+                // A list is for looking over; one activeflow has its own page.
+                for long in ["executed_actions", "variables", "stack_map"] {
+                    object.remove(long);
+                }
+            }
+            fits.then_some(run)
+        };
+        self.rows(Kind::CallsAndRuns, page, show).boxed_local()
+    }
+
+    fn run(&self, id: Uuid) -> Found<'_, Option<Value>> {
+        async move {
+            let read = self.journal.send(ReadRun(RunId(id))).await.map_err(gone)?.map_err(unreadable)?;
+            Ok(read.and_then(|(key, entries)| self.run_view(&key, &entries)))
+        }
+        .boxed_local()
+    }
+
+    fn ready(&self) -> futures::future::LocalBoxFuture<'_, Ready> {
+        async move {
+            let mut reasons = Vec::new();
+            match self.calls.send(Count).await {
+                Ok(census) if census.draining => reasons.push("draining".to_owned()),
+                Ok(_) => {}
+                Err(_) => reasons.push("registry".to_owned()),
+            }
+            Ready { ready: reasons.is_empty(), reasons }
+        }
+        .boxed_local()
+    }
+}
+
+fn name(key: &Key) -> String {
+    match key {
+        Key::Call(call) => call.to_string(),
+        Key::Run(run) => run.to_string(),
+    }
+}
+
+fn gone(_: actix::MailboxError) -> Problem {
+    Problem::new(Code::Internal, "the house is closing")
+}
+
+fn unreadable(error: holdline_actors::port::journal::JournalError) -> Problem {
+    Problem::new(Code::Internal, error.to_string())
+}
+
+/// For whoever wires it.
+pub fn shared(house: House) -> Arc<dyn Directory> {
+    Arc::new(house)
+}

@@ -1,0 +1,178 @@
+//! A running Holdline, as a value: two can live in one process.
+//!
+//! [`Runtime::start`] makes the actors; [`Runtime::configure_public`] and [`Runtime::configure_control`] mount the
+//! routes of either listener in any actix-web app.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use actix_web::web::ServiceConfig;
+use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver};
+use holdline_actors::call_session::House;
+use holdline_actors::clock::Clock;
+use holdline_actors::door::{Door, FlowBook, Tally};
+use holdline_actors::flow_registry::FlowRegistry;
+use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::port::audio::Audio;
+use holdline_actors::port::journal::{Journal, MemoryJournal};
+use holdline_actors::port::recording::Recordings;
+use holdline_core::call::CallConfig;
+use holdline_core::front::FrontConfig;
+use holdline_core::media::playout::PlayoutConfig;
+use holdline_core::provider::twilio::signature::Keys;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::config::{Config, Speech};
+use crate::directory;
+use crate::web::auth::Tokens;
+use crate::web::control::{self, Directory};
+use crate::web::public::{self, Public};
+
+/// How often a drain looks whether the last call has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+
+/// What a runtime is made of; each part can be another one's own.
+pub struct Parts {
+    pub book: Arc<dyn FlowBook>,
+    pub audio: Arc<dyn Audio>,
+    pub recordings: Arc<dyn Recordings>,
+    pub journal: Box<dyn Journal>,
+    pub instance_key: [u8; 32],
+}
+
+pub struct Runtime {
+    door: Arc<Door>,
+    calls: Addr<CallRegistry>,
+    directory: Arc<dyn Directory>,
+    public: Arc<Public>,
+    tokens: Tokens,
+    drain_timeout: Duration,
+}
+
+impl Runtime {
+    /// Starts the actors on the current arbiter. `origin` is the public URL as the network sees it.
+    pub fn start(config: &Config, origin: String, parts: Parts) -> Runtime {
+        let clock = Clock::start();
+        let journal = JournalWriter::new(parts.journal).start();
+        let flows = FlowRegistry::new(clock, journal.clone()).start();
+        let house = House {
+            clock,
+            journal: journal.clone(),
+            flows,
+            audio: parts.audio,
+            recordings: parts.recordings,
+        };
+        let call_config = Arc::new(call_config(config, parts.instance_key));
+        let calls = CallRegistry::new(house, call_config, config.calls.max_calls).start();
+        let door = Arc::new(Door {
+            calls: calls.clone(),
+            front: front_config(config, origin),
+            book: parts.book,
+            clock,
+            mint: Arc::new(mint),
+            return_fragment: config.public.return_fragment.clone(),
+            instance_key: parts.instance_key,
+            overflow: config.calls.overflow_workflow.clone(),
+            tally: Tally::default(),
+        });
+        let directory = directory::shared(directory::House { calls: calls.clone(), journal, clock });
+        let public = Arc::new(Public {
+            door: door.clone(),
+            trusted_proxies: config.public.trusted_proxies.clone(),
+            start_deadline: config.calls.start_deadline,
+        });
+        let tokens = Tokens::new(&config.control.tokens);
+        Runtime { door, calls, directory, public, tokens, drain_timeout: config.calls.drain_timeout }
+    }
+
+    /// The routes that the phone network asks.
+    pub fn configure_public(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + use<> {
+        let (public, directory) = (self.public.clone(), self.directory.clone());
+        move |app| public::configure(app, public, directory)
+    }
+
+    /// The routes of the control listener.
+    pub fn configure_control(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + use<> {
+        let (directory, tokens) = (self.directory.clone(), self.tokens.clone());
+        move |app| control::configure(app, directory, tokens, |_| {})
+    }
+
+    pub fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
+    /// What is in memory right now.
+    pub async fn census(&self) -> Census {
+        self.calls.send(Count).await.unwrap_or_default()
+    }
+
+    /// No new calls; live ones go on until they end, or `until` fires. True when the last one has ended by itself.
+    pub async fn drain(&self, until: impl Future<Output = ()>) -> bool {
+        let _ = self.calls.send(Drain).await;
+        let ended = async {
+            while self.census().await.calls > 0 {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        let ended = std::pin::pin!(ended);
+        let until = std::pin::pin!(async {
+            let timeout = tokio::time::sleep(self.drain_timeout);
+            futures::future::select(std::pin::pin!(timeout), std::pin::pin!(until)).await;
+        });
+        matches!(futures::future::select(ended, until).await, futures::future::Either::Left(_))
+    }
+
+    /// Closes what is left, so that the network comes back to the next process.
+    pub async fn hand_over(&self) {
+        let _ = self.calls.send(HandOver).await;
+    }
+}
+
+/// The in-memory journal, for where nothing else is configured.
+pub fn memory_journal() -> Box<dyn Journal> {
+    Box::new(MemoryJournal::new())
+}
+
+/// Where this instance keeps what is its own.
+pub fn data_folder(config: &Config) -> PathBuf {
+    config.journal.path.clone()
+}
+
+fn call_config(config: &Config, instance_key: [u8; 32]) -> CallConfig {
+    CallConfig {
+        max_duration: config.calls.max_duration,
+        idle_timeout: config.calls.idle_timeout,
+        return_grace: config.calls.return_grace,
+        local_speech: config.speech != Speech::Network,
+        media: PlayoutConfig {
+            queue_frames: config.media.queue_frames,
+            stall_timeout: config.media.stall_timeout,
+            lead: config.media.lead,
+            idle_silence: config.media.idle_silence,
+        },
+        instance_key,
+    }
+}
+
+fn front_config(config: &Config, origin: String) -> FrontConfig {
+    let reveal = |secret: &crate::config::Secret| secret.expose().to_owned();
+    FrontConfig {
+        origin,
+        keys: Keys {
+            auth_tokens: config.twilio.auth_tokens.iter().map(reveal).collect(),
+            shared_keys: std::collections::BTreeMap::new(),
+        },
+        insecure_no_signatures: config.public.insecure_no_signatures,
+        bare_streams: config.public.bare_streams,
+        default_workflow: config.default_workflow.clone(),
+        own_hosts: Vec::new(),
+    }
+}
+
+/// A version-7 UUID of this moment.
+fn mint(wall_ms: u64) -> Uuid {
+    let nanos = u32::try_from(wall_ms % 1000).unwrap_or(0) * 1_000_000;
+    Uuid::new_v7(Timestamp::from_unix(NoContext, wall_ms / 1000, nanos))
+}

@@ -1,0 +1,99 @@
+//! The public listener: moves requests to the door and answers back. It decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, UPGRADE};
+use actix_web::web::{self, Bytes, BytesMut};
+use actix_web::{HttpRequest, HttpResponse};
+use futures::StreamExt;
+use holdline_actors::carrier::web_actor;
+use holdline_actors::door::{Door, HttpAnswer, Opened};
+use holdline_core::front::{Refusal, Request};
+use holdline_core::limit::BODY_BYTES_MAX;
+
+use crate::config::Network;
+use crate::web::control::{Directory, health, ready};
+
+/// What every public request needs.
+pub struct Public {
+    pub door: Arc<Door>,
+    pub trusted_proxies: Vec<Network>,
+    pub start_deadline: Duration,
+}
+
+/// Mounts the routes that the phone network asks. All of them are the door's: it knows the paths.
+pub fn configure(app: &mut web::ServiceConfig, public: Arc<Public>, directory: Arc<dyn Directory>) {
+    app.app_data(web::Data::from(public));
+    app.app_data(web::Data::from(directory));
+    app.default_service(web::to(knock));
+}
+
+async fn knock(
+    request: HttpRequest,
+    payload: web::Payload,
+    public: web::Data<Public>,
+    directory: web::Data<dyn Directory>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let is_socket = request.headers().contains_key(UPGRADE);
+    let (body, payload) = if is_socket {
+        (Bytes::new(), Some(payload))
+    } else {
+        match read_body(payload).await {
+            Ok(body) => (body, None),
+            Err(refusal) => return Ok(answer(public.door.refused(&refusal))),
+        }
+    };
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let opened = public
+        .door
+        .knock(&Request {
+            method: request.method().as_str(),
+            target,
+            header: &header,
+            body: &body,
+            peer_is_trusted_proxy: is_trusted(&request, &public.trusted_proxies),
+        })
+        .await;
+    match (opened, payload) {
+        (Opened::Answer(said), _) => Ok(answer(said)),
+        (Opened::Upgrade(ticket), Some(payload)) => {
+            web_actor::upgrade(public.door.clone(), ticket, public.start_deadline, &request, payload)
+        }
+        (Opened::Upgrade(_), None) => Ok(HttpResponse::UpgradeRequired().finish()),
+        (Opened::Health, _) => Ok(health()),
+        (Opened::Ready, _) => Ok(ready(&**directory).await),
+    }
+}
+
+/// The whole body, or the refusal once it has become too large: before anything else is looked at.
+async fn read_body(mut payload: web::Payload) -> Result<Bytes, Refusal> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let Ok(chunk) = chunk else { break };
+        if body.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(Refusal::too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn is_trusted(request: &HttpRequest, proxies: &[Network]) -> bool {
+    let peer = request.peer_addr().map(|address| address.ip());
+    peer.is_some_and(|peer| proxies.iter().any(|network| network.contains(peer)))
+}
+
+fn answer(said: HttpAnswer) -> HttpResponse {
+    let status = StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    if let Some(content_type) = said.content_type {
+        response.insert_header((CONTENT_TYPE, content_type));
+    }
+    if let Some(allow) = said.allow {
+        response.insert_header((ALLOW, allow));
+    }
+    response.body(said.body)
+}
