@@ -13,10 +13,10 @@ pub struct Place {
     /// Configuration file; without it the defaults and HOLDLINE__SECTION__KEY hold
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Folder of the workflows, instead of [flows] dir
+    /// Folder of the workflows, instead of the setting flows.dir
     #[arg(long, value_name = "DIR")]
     pub flows: Option<PathBuf>,
-    /// Folder of journal and recordings, instead of [journal] path
+    /// Folder of journal and recordings, instead of the setting journal.path
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
