@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 mod directory;
+pub mod flows;
 pub mod runtime;
 pub mod serve;
 pub mod telemetry;

