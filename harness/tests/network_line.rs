@@ -157,7 +157,7 @@ fn sound_marks_and_clears_keep_time_on_a_stream() {
     });
     let play = play.run(|_| twiml(r#"<Connect><Stream url="wss://h/s/token?lost=1"><Parameter name="a" value="b"/></Stream></Connect>"#));
 
-    let (_, url, headers) = &play.opened[0];
+    let (url, headers) = &play.opened[0];
     assert_eq!(url, "wss://h/s/token");
     let signature = sign::signature("secret", "wss://h/s/token", &[]);
     assert!(headers.contains(&("X-Twilio-Signature".into(), signature)));
@@ -471,6 +471,8 @@ enum Answer {
     Never,
 }
 
+/// The URL and the headers of an upgrade.
+type Opened = (String, Vec<(String, String)>);
 type Server = Box<dyn FnMut(&Request) -> Answer>;
 type Socket = Rc<RefCell<dyn FnMut(&str, &Value) -> Vec<Value>>>;
 
@@ -484,7 +486,7 @@ struct Play {
     log: Vec<(u64, Experience)>,
     requests: Vec<(u64, Request)>,
     sent: Vec<(u64, Value)>,
-    opened: Vec<(SocketId, String, Vec<(String, String)>)>,
+    opened: Vec<Opened>,
     aborted: Vec<SocketId>,
     stream_sid: String,
 }
@@ -555,7 +557,7 @@ impl Play {
                     self.requests.push((at.as_millis(), request));
                 }
                 Effect::OpenSocket { socket, url, headers } => {
-                    self.opened.push((socket, url, headers));
+                    self.opened.push((url, headers));
                     self.later(at + ANSWER, Input::SocketUp { socket });
                     if let Some((after, code)) = self.closes {
                         self.later(at + after, Input::SocketClosed { socket, code });

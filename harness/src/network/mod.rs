@@ -16,6 +16,7 @@ pub mod message;
 mod perform;
 pub mod playout;
 mod queue;
+pub mod real;
 pub mod sign;
 mod stream;
 mod summary;
