@@ -83,11 +83,28 @@ async fn a_server_that_is_not_there_is_refused_and_its_fallback_asked() {
     );
 }
 
+#[cfg(not(feature = "tls"))]
 #[tokio::test]
 async fn a_server_that_needs_tls_is_refused_with_a_reason() {
     let config = LineConfig::new("https://example.com/voice", "tls");
     let refused = real::place(config, Script::default(), |_, _| ()).await;
     assert!(matches!(refused, Err(real::Error::NoTls(_))));
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_server_that_only_pretends_to_speak_tls_is_refused() {
+    let server = Server::start().await;
+    let origin = server.origin.replace("http:", "https:");
+    let config = LineConfig::new(format!("{origin}/voice"), "tls");
+    let story = real::place(config, Script::default(), |_, _| ()).await.unwrap();
+    assert_eq!(story.status, Status::Failed);
+    assert!(
+        story
+            .lived
+            .iter()
+            .any(|(_, experience)| matches!(experience, Experience::Warning { code: 11205, .. }))
+    );
 }
 
 // ------------------------------------------------------------------------------------------------ the server
@@ -124,6 +141,10 @@ async fn serve(mut socket: TcpStream, origin: String, counts: Arc<Counts>) {
     while socket.peek(&mut first).await.unwrap() < first.len() {}
     if first.starts_with(b"GET /s/") {
         return stream(socket, &counts).await;
+    }
+    // The first byte of a TLS greeting: this server only says that it speaks TLS.
+    if first[0] == 0x16 {
+        return;
     }
     let mut bytes = Vec::new();
     let (head, body) = loop {

@@ -52,7 +52,7 @@ pub struct Story {
 pub enum Error {
     #[error("expected an HTTP client, got {0}")]
     Client(#[from] reqwest::Error),
-    #[error("expected a plain http or ws URL, got `{0}`: this build of the pretend network speaks no TLS")]
+    #[error("expected a plain http or ws URL, got `{0}`: this build speaks no TLS (feature `tls`)")]
     NoTls(String),
 }
 
@@ -89,6 +89,9 @@ pub async fn place(
 
 impl Network {
     pub fn new() -> Result<Network, Error> {
+        // Refused when one is there already, which then serves as well.
+        #[cfg(feature = "tls")]
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_FOR)
@@ -342,14 +345,20 @@ async fn upgrade(url: &str, headers: &[(String, String)]) -> Result<Socket, tung
         let value = HeaderValue::try_from(value.as_str()).map_err(tungstenite::http::Error::from)?;
         request.headers_mut().insert(name, value);
     }
-    let unsupported = || tungstenite::Error::Url(tungstenite::error::UrlError::UnsupportedUrlScheme);
-    if request.uri().scheme_str() != Some("ws") {
-        return Err(unsupported());
-    }
+    let tls = match request.uri().scheme_str() {
+        Some("ws") => false,
+        Some("wss") if cfg!(feature = "tls") => true,
+        _ => return Err(tungstenite::Error::Url(tungstenite::error::UrlError::UnsupportedUrlScheme)),
+    };
     let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let stream = TcpStream::connect((host, request.uri().port_u16().unwrap_or(80))).await?;
+    let stream =
+        TcpStream::connect((host, request.uri().port_u16().unwrap_or(if tls { 443 } else { 80 }))).await?;
     // A frame is small and must not wait for the next one.
     stream.set_nodelay(true)?;
+    // Without TLS the scheme was refused above.
+    #[cfg(feature = "tls")]
+    let (socket, _) = tokio_tungstenite::client_async_tls(request, stream).await?;
+    #[cfg(not(feature = "tls"))]
     let (socket, _) = tokio_tungstenite::client_async(request, MaybeTlsStream::Plain(stream)).await?;
     Ok(socket)
 }
@@ -410,11 +419,8 @@ fn keep(heard: &mut Vec<u8>, at: Duration, audio: &[u8]) {
 }
 
 fn refuse_tls(url: &str) -> Result<(), Error> {
-    if url.starts_with("https:") || url.starts_with("wss:") {
-        Err(Error::NoTls(url.to_owned()))
-    } else {
-        Ok(())
-    }
+    let secure = url.starts_with("https:") || url.starts_with("wss:");
+    if secure && !cfg!(feature = "tls") { Err(Error::NoTls(url.to_owned())) } else { Ok(()) }
 }
 
 fn wall_ms() -> u64 {
