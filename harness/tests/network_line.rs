@@ -288,6 +288,19 @@ fn a_failure_asks_the_fallback_once_and_then_the_call_fails() {
 }
 
 #[test]
+fn an_answer_that_comes_after_the_call_is_over_starts_nothing() {
+    let after = |answer: fn() -> Answer| {
+        let mut play = Play::new("0.005 hangs up");
+        play.config.fallback_url = Some("/fallback".into());
+        let play = play.run(move |_| answer());
+        let fetched = play.log.iter().any(|(_, experience)| matches!(experience, Experience::Fetched { .. }));
+        (play.ended(), play.requests.len(), fetched)
+    };
+    assert_eq!(after(|| Answer::Reply(Reply::status(500))), ((Status::Canceled, 0), 1, false));
+    assert_eq!(after(|| twiml("<Redirect>/on</Redirect>")), ((Status::Canceled, 0), 1, false));
+}
+
+#[test]
 fn callbacks_are_repeated_reordered_late_and_lost() {
     let sent = |faults: Faults| {
         let mut play = Play::new("");

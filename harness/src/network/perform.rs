@@ -148,7 +148,7 @@ impl Sound {
             Verb::Say(say) => {
                 let characters = u32::try_from(say.text.chars().count()).unwrap_or(u32::MAX);
                 Sound {
-                    length: config.say_per_character.saturating_mul(characters) + say.breaks,
+                    length: config.say_per_character.saturating_mul(characters).saturating_add(say.breaks),
                     turns: say.turns,
                     kind: SoundKind::Words(say.text),
                 }
