@@ -157,7 +157,7 @@ fn sound_marks_and_clears_keep_time_on_a_stream() {
     });
     let play = play.run(|_| twiml(r#"<Connect><Stream url="wss://h/s/token?lost=1"><Parameter name="a" value="b"/></Stream></Connect>"#));
 
-    let (_, url, headers) = &play.opened[0];
+    let (url, headers) = &play.opened[0];
     assert_eq!(url, "wss://h/s/token");
     let signature = sign::signature("secret", "wss://h/s/token", &[]);
     assert!(headers.contains(&("X-Twilio-Signature".into(), signature)));
@@ -285,6 +285,19 @@ fn a_failure_asks_the_fallback_once_and_then_the_call_fails() {
     });
     assert!(play.hears("application error"), "a live call hears that it failed");
     assert_eq!(play.ended().0, Status::Completed);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_call_is_over_starts_nothing() {
+    let after = |answer: fn() -> Answer| {
+        let mut play = Play::new("0.005 hangs up");
+        play.config.fallback_url = Some("/fallback".into());
+        let play = play.run(move |_| answer());
+        let fetched = play.log.iter().any(|(_, experience)| matches!(experience, Experience::Fetched { .. }));
+        (play.ended(), play.requests.len(), fetched)
+    };
+    assert_eq!(after(|| Answer::Reply(Reply::status(500))), ((Status::Canceled, 0), 1, false));
+    assert_eq!(after(|| twiml("<Redirect>/on</Redirect>")), ((Status::Canceled, 0), 1, false));
 }
 
 #[test]
@@ -451,6 +464,108 @@ fn far_ends_and_callers_may_both_end_a_talk() {
 }
 
 #[test]
+fn the_rest_api_ends_a_call_and_leads_it_elsewhere() {
+    let document = r#"<Connect><Stream url="/s"/></Connect><Say>never</Say>"#;
+    let mut play = Play::new("");
+    play.later(Tick::from_millis(2000), Input::Redirected { url: "http://h/else".into() });
+    let play = play.run(move |request| match path(request) {
+        "/voice" => twiml(document),
+        _ => twiml("<Say>else</Say>"),
+    });
+    assert!(play.hears("else") && !play.hears("never"));
+    assert_eq!(play.sent.last().map(|(at, message)| (*at, &message["event"])), Some((2000, &json!("stop"))));
+
+    let mut play = Play::new("");
+    play.later(Tick::from_millis(2000), Input::Ended);
+    let play = play.run(move |_| twiml(document));
+    assert_eq!(play.ended(), (Status::Completed, 1990));
+    assert_eq!(play.requests.len(), 1);
+}
+
+#[test]
+fn a_recording_beside_the_verbs_lasts_until_it_is_stopped_or_the_call_ends() {
+    let recorded = |stop: &str| {
+        let document = format!(
+            r#"<Start><Recording recordingStatusCallback="/rec" recordingStatusCallbackEvent="in-progress completed"/></Start><Pause length="4"/>{stop}<Pause length="6"/>"#
+        );
+        let play = Play::new("").run(move |request| match path(request) {
+            "/voice" => twiml(&document),
+            _ => Answer::Reply(Reply::status(204)),
+        });
+        let field = |request: &Request, name| request.field(name).unwrap_or_default().to_owned();
+        play.to("/rec")
+            .iter()
+            .map(|(at, rec)| (*at, field(rec, "RecordingStatus"), field(rec, "RecordingDuration")))
+            .collect::<Vec<_>>()
+    };
+    let done = |at, seconds: &str| {
+        vec![(10, "in-progress".into(), "0".into()), (at, "completed".into(), seconds.to_owned())]
+    };
+    assert_eq!(recorded("<Stop><Recording/></Stop>"), done(4010, "4"));
+    assert_eq!(recorded(""), done(10_010, "10"));
+}
+
+#[test]
+fn hundreds_of_random_calls_each_end_exactly_once() {
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let mut script = String::new();
+        for _ in 0..dice.throw(6) {
+            let acts = [
+                "presses 1",
+                "presses *#",
+                "says \"yes\"",
+                "tone 440 500ms",
+                "drops the socket",
+                "loses a request",
+            ];
+            script += &format!("+{} {}\n", dice.throw(9), acts[dice.throw(acts.len())]);
+        }
+        // Whatever happens, nobody stays for ever.
+        let mut play = Play::new(&format!("{script}600 hangs up"));
+        play.config.status_url = Some("/status".into());
+        play.config.fallback_url = Some("/fallback".into());
+        play.config.media = Media::Sparse(Duration::from_secs(1));
+        play.config.on_abrupt_close =
+            [OnAbruptClose::Redirect, OnAbruptClose::Action, OnAbruptClose::End][dice.throw(3)];
+        play.config.faults =
+            Faults { repeats: dice.throw(2) as u32, reorder: dice.throw(2) == 0, ..Faults::default() };
+        play.config.far_ends =
+            vec![("*".into(), [FarEnd::default(), FarEnd::busy(), FarEnd::silent()][dice.throw(3)])];
+        play.closes = Some((Duration::from_secs(dice.throw(20) as u64), [None, Some(1000)][dice.throw(2)]));
+        let play = play
+            .sockets(|sid, message| match message["event"].as_str() {
+                Some("start") => vec![media(sid, &[0x20; 4000]), mark(sid, "m")],
+                Some("dtmf") => vec![json!({"event": "clear", "streamSid": sid})],
+                _ => Vec::new(),
+            })
+            .run(move |_| match dice.throw(12) {
+                0 => Answer::Refuse,
+                1 => Answer::Never,
+                2 => Answer::Reply(Reply::status(503)),
+                3 => Answer::Reply(Reply::twiml("nonsense")),
+                _ => {
+                    let verbs = [
+                        "<Say>Hello there</Say>", "<Pause/>", "<Play>a.wav</Play>", "<Record timeout=\"1\"/>",
+                        "<Gather action=\"/a\" timeout=\"2\"><Say>Press</Say></Gather>", "<Enqueue waitUrl=\"/w\" action=\"/a\">q</Enqueue>",
+                        "<Gather input=\"speech\" actionOnEmptyResult=\"true\" action=\"/a\"/>", "<Dial action=\"/a\"><Number>1</Number><Client>c</Client></Dial>",
+                        "<Dial><Conference statusCallback=\"/c\" statusCallbackEvent=\"start end join leave\">r</Conference></Dial>",
+                        "<Connect><Stream url=\"/s\"/></Connect>", "<Redirect>/b</Redirect>", "<Connect action=\"/a\"><Stream url=\"/s\"/></Connect>",
+                        "<Leave/>", "<Dial sequential=\"true\" timeout=\"3\"><Number>1</Number><Number>2</Number></Dial>",
+                    ];
+                    let document: String = (0..1 + dice.throw(4)).map(|_| verbs[dice.throw(verbs.len())]).collect();
+                    twiml(&document)
+                }
+            });
+        let (status, _) = play.ended();
+        assert!(status.is_terminal(), "seed {seed}");
+        let finals =
+            play.to("/status").iter().filter(|(_, request)| request.field("CallDuration").is_some()).count();
+        assert!(finals > 0 || script.contains("loses"), "seed {seed}");
+    }
+}
+
+#[test]
 fn two_runs_of_one_play_are_the_same() {
     let run = || {
         let mut play = Play::new("after stream +1 presses 12\n4 hangs up");
@@ -471,6 +586,8 @@ enum Answer {
     Never,
 }
 
+/// The URL and the headers of an upgrade.
+type Opened = (String, Vec<(String, String)>);
 type Server = Box<dyn FnMut(&Request) -> Answer>;
 type Socket = Rc<RefCell<dyn FnMut(&str, &Value) -> Vec<Value>>>;
 
@@ -484,7 +601,7 @@ struct Play {
     log: Vec<(u64, Experience)>,
     requests: Vec<(u64, Request)>,
     sent: Vec<(u64, Value)>,
-    opened: Vec<(SocketId, String, Vec<(String, String)>)>,
+    opened: Vec<Opened>,
     aborted: Vec<SocketId>,
     stream_sid: String,
 }
@@ -555,7 +672,7 @@ impl Play {
                     self.requests.push((at.as_millis(), request));
                 }
                 Effect::OpenSocket { socket, url, headers } => {
-                    self.opened.push((socket, url, headers));
+                    self.opened.push((url, headers));
                     self.later(at + ANSWER, Input::SocketUp { socket });
                     if let Some((after, code)) = self.closes {
                         self.later(at + after, Input::SocketClosed { socket, code });
@@ -628,6 +745,16 @@ impl Play {
             .collect();
         assert_eq!(ends.len(), 1);
         ends[0]
+    }
+}
+
+/// A small generator: the same seed, the same call.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
     }
 }
 

@@ -358,7 +358,8 @@ impl Caller {
         let wanted = text.to_lowercase();
         sounding.text.match_indices(&wanted).find_map(|(place, found)| {
             let characters = sounding.text.get(..place + found.len())?.chars().count();
-            let said = sounding.began + sounding.per_character * u32::try_from(characters).ok()?;
+            let said =
+                sounding.began + sounding.per_character.saturating_mul(u32::try_from(characters).ok()?);
             (said > self.since).then_some(said)
         })
     }

@@ -8,9 +8,10 @@ use holdline_core::{Now, Tick};
 use super::ask::{Purpose, warn};
 use super::callback::or_itself;
 use super::caller::Caller;
+use super::conference::Conferring;
 use super::config::LineConfig;
+use super::dial::Dialing;
 use super::effect::{Effect, Experience, Status};
-use super::far::{Conferring, Dialing};
 use super::line::Line;
 use super::queue::Queueing;
 use super::sign::Field;
@@ -147,7 +148,7 @@ impl Sound {
             Verb::Say(say) => {
                 let characters = u32::try_from(say.text.chars().count()).unwrap_or(u32::MAX);
                 Sound {
-                    length: config.say_per_character.saturating_mul(characters) + say.breaks,
+                    length: config.say_per_character.saturating_mul(characters).saturating_add(say.breaks),
                     turns: say.turns,
                     kind: SoundKind::Words(say.text),
                 }
