@@ -45,7 +45,7 @@ static DECLARED: Declared = Declared {
     name: "sleep",
     aliases: &[],
     about: "Waits.",
-    kind: Kind::Media,
+    kind: Kind::Control,
     needs_call: false,
     waits: true,
     parameters: &[Parameter {
