@@ -6,6 +6,7 @@ pub mod declare;
 mod engine;
 pub mod fact;
 pub mod history;
+mod lookahead;
 mod policy;
 pub mod run;
 pub mod script;
@@ -13,6 +14,7 @@ pub mod stack;
 mod state;
 pub mod substitute;
 pub mod vars;
+mod verdict;
 mod view;
 
 pub use run::{Run, RunSpec};

@@ -18,6 +18,9 @@ use crate::{Now, Tick};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+/// Ordinals of stacks, apart from those of child runs.
+const PUSHED: u64 = 1 << 32;
+
 const KEYS: &str = "0123456789*#ABCD";
 
 /// What a run is begun with.
@@ -50,6 +53,8 @@ pub(super) struct Passing {
     pub deadline: Option<Tick>,
     /// When its next attempt is due.
     pub retry: Option<Tick>,
+    /// The next attempt is due, and waits for the line instead of the clock.
+    pub stuck: bool,
     /// The turn was cut for being long; the next one follows at once.
     pub yielded: Option<Tick>,
 }
@@ -88,6 +93,7 @@ impl Run {
         let mut draft = Draft::new(now, posture.clone());
         self.freeze(posture.line);
         self.passing.yielded = None;
+        self.passing.stuck = false;
         self.happen(&mut draft, event);
         let block = self.go_on(&mut draft);
         let needs = self.needs(posture.line, block);
@@ -96,9 +102,9 @@ impl Run {
 
     /// When the run wants [`Event::Due`].
     pub fn wake_at(&self) -> Option<Tick> {
-        let Passing { live, deadline, retry, yielded } = &self.passing;
+        let Passing { live, deadline, retry, stuck, yielded } = &self.passing;
         let due = live.as_ref().and_then(|live| live.due);
-        [due, *deadline, *retry, *yielded].into_iter().flatten().min()
+        [due, *deadline, retry.filter(|_| !stuck), *yielded].into_iter().flatten().min()
     }
 
     /// The only change of durable state: a turn applies its own facts as it decides them, a fold those of old.
@@ -134,6 +140,24 @@ impl Run {
             _ => &[],
         };
         wait_verbs(&Arc::new(List::new(flow)), &self.state.vars, now, turn)
+    }
+
+    /// Puts a list of actions on top: they run before what comes next, and then the flow goes on. The owner takes a
+    /// turn after it. A stack too many ends the run.
+    pub fn push(&mut self, now: Now, actions: Vec<ActionNode>) -> Vec<RunFact> {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        if self.state.over.is_some() {
+            return draft.facts;
+        }
+        let deepest = self.state.begun.script.limits.stack_depth;
+        if self.state.frames.len() >= usize::try_from(deepest).unwrap_or(usize::MAX) {
+            let detail = format!("{deepest} stacks are in use, one more was pushed");
+            self.over_with(&mut draft, EndReason::Limit, Some(detail), false, false);
+        } else {
+            let id = self.state.begun.id.child(PUSHED | self.state.pushes).to_string();
+            self.record(&mut draft, RunFact::Pushed { at: now.wall_ms, id, actions });
+        }
+        draft.facts
     }
 
     pub fn id(&self) -> RunId {

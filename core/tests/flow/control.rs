@@ -321,3 +321,44 @@ fn the_view_shows_what_the_api_promises() {
         assert!(view.get(key).is_some(), "{key}");
     }
 }
+
+#[test]
+fn a_pushed_stack_runs_first_and_a_jump_out_of_it_drops_it() {
+    let nap = json!({"type": "sleep", "id": "nap", "with": {"duration": 100}});
+    let mut stage = run(api(json!([nap, {"type": "empty", "id": "e"}, set("end", json!("main"))])));
+    stage.push(&json!([set("first", json!(1)), {"type": "sleep", "with": {"duration": 50}}]));
+    assert_eq!(stage.view()["stack_map"].as_object().unwrap().len(), 2);
+    let top = stage.view()["current_stack_id"].as_str().unwrap().to_owned();
+    assert_eq!(stage.view()["stack_map"][&top]["return_stack"], "main");
+    assert_eq!(stage.view()["stack_map"][&top]["return_action"], "nap");
+    stage.after_ms(100);
+    assert_eq!(stage.history(), ["sleep:ok", "variable_set:ok"]);
+    stage.after_ms(50);
+    assert_eq!(stage.history(), ["sleep:ok", "variable_set:ok", "sleep:ok", "empty:ok", "variable_set:ok"]);
+    assert_eq!(stage.over().reason, EndReason::Completed);
+
+    // Jumps look in the own stack first; one that leads out of it drops it, with its counts.
+    let mut stage = run(api(
+        json!([nap, {"type": "stop", "id": "e"}, set("end", json!("main")), {"type": "sleep", "with": {"duration": 100}}]),
+    ));
+    stage.push(
+        &json!([{"type": "empty", "id": "e"}, {"type": "goto", "with": {"target_id": "e", "loop_count": 2}},
+                       {"type": "goto", "with": {"target_id": "set-end", "loop_count": 1}}]),
+    );
+    stage.after_ms(100);
+    assert_eq!(stage.history().iter().filter(|entry| *entry == "empty:ok").count(), 3);
+    assert_eq!(stage.var("end"), "main");
+    assert_eq!(stage.view()["current_stack_id"], "main");
+}
+
+#[test]
+fn a_stack_too_many_ends_the_run() {
+    let mut stage = run(api(json!([{"type": "sleep", "with": {"duration": 100}}])));
+    for _ in 0..99 {
+        stage.push(&json!([{"type": "empty"}]));
+        assert_eq!(stage.needs, Needs::Nothing);
+    }
+    stage.push(&json!([{"type": "empty"}]));
+    assert_eq!(stage.over().reason, EndReason::Limit);
+    assert_eq!(stage.history(), ["sleep:interrupted"]);
+}

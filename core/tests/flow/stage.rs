@@ -169,6 +169,12 @@ impl Stage {
         self
     }
 
+    /// Actions are pushed from outside, and the flow goes on.
+    pub fn push(&mut self, actions: &Value) -> &mut Stage {
+        self.facts.extend(self.run.push(self.now, nodes(actions)));
+        self.take(Event::Proceed)
+    }
+
     pub fn verbs(&self) -> Vec<Verb> {
         self.ops
             .iter()
