@@ -14,7 +14,6 @@ use super::state::{Pending, Recording, label};
 use super::substitute::{Substitution, is_true};
 use super::verdict::{Place, Verdict};
 use crate::Now;
-use crate::limit::DOCUMENT_VERBS_MAX;
 use crate::notice::LineAnswer;
 use crate::scene::{EndReason, ErrorClass, Line, Op, Posture, ReferenceKind};
 use serde_json::{Map, Value};
@@ -61,6 +60,14 @@ impl From<Want> for Block {
     }
 }
 
+/// An action that is ready to begin.
+struct Prepared {
+    start: StepStart,
+    skipped: bool,
+    /// Its parameters can't be had, or don't fit.
+    fault: Option<Fault>,
+}
+
 impl Run {
     /// Goes on as far as possible.
     pub(super) fn go_on(&mut self, draft: &mut Draft) -> Option<Block> {
@@ -88,137 +95,72 @@ impl Run {
     fn next_step(&mut self, draft: &mut Draft) -> Option<Block> {
         let line = draft.posture.line;
         let looks_ahead = !self.state.pending.is_empty();
-        if looks_ahead {
-            if line != Line::Asking {
-                return Some(Block::Line);
-            }
-            if self.state.pending.last().is_some_and(|last| last.last)
-                || self.rendered_verbs() >= DOCUMENT_VERBS_MAX
-            {
-                return Some(Block::Undone);
-            }
+        if looks_ahead && let Some(block) = self.document_stops(line) {
+            return Some(block);
         }
         let (stack, index) = self.state.cursor();
         let Some(node) = self.state.frames.last().and_then(|frame| frame.node()).cloned() else {
-            if stack > 0 {
-                self.record(draft, RunFact::Popped);
-            } else {
-                let hold = self.state.begun.script.on_end == OnEnd::Hold;
-                self.close(
-                    draft,
-                    Ending { reason: EndReason::Completed, detail: None, by_hangup: false, hold },
-                );
-            }
+            self.stack_ends(draft);
             return None;
         };
         let Some(action) = action::find(&node.kind) else {
             let detail = format!("action `{}` ({}) is not available", label(&node), node.kind);
-            self.close(
-                draft,
-                Ending { reason: EndReason::Failed, detail: Some(detail), by_hangup: false, hold: false },
-            );
+            self.close(draft, Ending::new(EndReason::Failed, detail));
             return None;
         };
         if looks_ahead && self.reads_undone(&node, action) {
             return Some(Block::Undone);
         }
-        if let Some(detail) = self.steps_exceeded(&node) {
-            self.close(
-                draft,
-                Ending { reason: EndReason::Limit, detail: Some(detail), by_hangup: false, hold: false },
-            );
+        let Prepared { mut start, skipped, fault } = self.prepare(&node, action, line);
+        if let Some(detail) = self.limit_reached(&node, start.waits) {
+            self.close(draft, Ending::new(EndReason::Limit, detail));
             return None;
         }
+        let at = draft.now.wall_ms;
         let place = Place { step: self.state.history.newest() + 1, stack, index, attempts: 1 };
-
-        let mut substitution = Substitution::new(&self.state.vars);
-        let wanted = match &node.when {
-            Some(when) => substitution.value(when).map(|value| is_true(&value)),
-            None => Ok(true),
-        };
-        let declared = action.declared();
-        let available = !declared.needs_call || self.has_call(line);
-        let skipped = !available || matches!(wanted, Ok(false));
-        let waits = declared.waits && !skipped;
-        if !waits && self.state.in_a_row >= self.state.begun.script.limits.iterations {
-            let detail = format!(
-                "loop detected at `{}` ({}): {} actions in a row without one that waits",
-                label(&node),
-                node.kind,
-                self.state.in_a_row
-            );
-            self.close(
-                draft,
-                Ending { reason: EndReason::Limit, detail: Some(detail), by_hangup: false, hold: false },
-            );
-            return None;
-        }
-        let mut fault = wanted.err();
-        let mut filled = match substitution.map(&node.parameters, action.markup()) {
-            Ok(filled) => filled,
-            Err(error) => {
-                fault.get_or_insert(error);
-                Map::new()
-            }
-        };
-        let missing = substitution.missing();
-        if !skipped && fault.is_none() {
-            fault = settle(declared.parameters, &node.parameters, &mut filled).err();
-        }
-        let parameters = Arc::new(filled);
-        let mut start = StepStart { parameters: parameters.clone(), missing, waits, kept_digits: None };
-
-        let (mut live, mut ops) = (Live::default(), Vec::new());
-        let result = if skipped {
-            let mut end = StepEnd::new(Outcome::Skipped);
+        if skipped {
             return match self.following(stack, index, &node) {
                 Ok(to) if looks_ahead && cursor::is_backward(&self.state.frames, stack, index, to) => {
                     Some(Block::Undone)
                 }
                 Ok(to) => {
-                    end.to = to;
-                    self.record(draft, RunFact::Stepped { at: draft.now.wall_ms, start, end });
+                    let end = StepEnd { to, ..StepEnd::new(Outcome::Skipped) };
+                    self.record(draft, RunFact::Stepped { at, start, end });
                     None
                 }
                 Err(fault) => self.conclude_new(draft, place, &node, action, start, Err(fault)),
             };
-        } else if let Some(fault) = fault {
-            Err(fault)
-        } else {
-            let mut scene =
-                self.scene(draft, &node, action, place, &parameters, &Value::Null, &mut live, &mut ops);
-            let result = action.begin(&mut scene);
-            if scene.cleared {
-                start.kept_digits = Some(String::new());
+        }
+        let (mut live, mut ops) = (Live::default(), Vec::new());
+        let result = match fault {
+            Some(fault) => Err(fault),
+            None => {
+                let parameters = start.parameters.clone();
+                let mut scene =
+                    self.scene(draft, &node, action, place, &parameters, &Value::Null, &mut live, &mut ops);
+                let result = action.begin(&mut scene);
+                start.kept_digits = scene.cleared.then(String::new);
+                result
             }
-            result
         };
         match result {
             Ok(Step::Needs(want)) => Some(want.into()),
             Ok(Step::Render { verbs, last }) => {
                 let rendered = match self.rendering(stack, index, &node, &verbs, last) {
-                    Ok(Some(rendered)) => rendered,
+                    Ok(Some(rendered)) => Some(rendered),
                     Ok(None) => return Some(Block::Undone),
                     Err(fault) => return self.conclude_new(draft, place, &node, action, start, Err(fault)),
                 };
                 draft.ops.extend(verbs.into_iter().map(Op::Render));
-                let at = draft.now.wall_ms;
-                self.record(
-                    draft,
-                    RunFact::StepBegan { at, start, memory: Value::Null, rendered: Some(rendered) },
-                );
+                self.record(draft, RunFact::StepBegan { at, start, memory: Value::Null, rendered });
                 None
             }
+            // What waits for something else begins when all before it is done.
+            Ok(Step::Wait { .. }) if looks_ahead => Some(Block::Stream),
             Ok(Step::Wait { memory }) => {
-                if looks_ahead {
-                    return Some(Block::Stream);
-                }
                 draft.ops.append(&mut ops);
-                self.record(
-                    draft,
-                    RunFact::StepBegan { at: draft.now.wall_ms, start, memory, rendered: None },
-                );
-                self.under_way(draft, &node, declared.kind, live);
+                self.record(draft, RunFact::StepBegan { at, start, memory, rendered: None });
+                self.under_way(draft, &node, action.declared().kind, live);
                 None
             }
             other => {
@@ -229,6 +171,53 @@ impl Run {
                 blocked
             }
         }
+    }
+
+    /// The top stack has no action left: back to the one below it, or the end of the run.
+    fn stack_ends(&mut self, draft: &mut Draft) {
+        if self.state.frames.len() > 1 {
+            self.record(draft, RunFact::Popped);
+            return;
+        }
+        let hold = self.state.begun.script.on_end == OnEnd::Hold;
+        self.close(draft, Ending { reason: EndReason::Completed, detail: None, by_hangup: false, hold });
+    }
+
+    /// Fills an action in from the variables, and decides whether it is skipped.
+    fn prepare(&self, node: &ActionNode, action: &dyn Action, line: Line) -> Prepared {
+        let declared = action.declared();
+        let mut substitution = Substitution::new(&self.state.vars);
+        let wanted = match &node.when {
+            Some(when) => substitution.value(when).map(|value| is_true(&value)),
+            None => Ok(true),
+        };
+        let available = !declared.needs_call || self.has_call(line);
+        let skipped = !available || matches!(wanted, Ok(false));
+        let mut fault = wanted.err();
+        let mut filled = substitution.map(&node.parameters, action.markup()).unwrap_or_else(|error| {
+            fault.get_or_insert(error);
+            Map::new()
+        });
+        let missing = substitution.missing();
+        if !skipped && fault.is_none() {
+            fault = settle(declared.parameters, &node.parameters, &mut filled).err();
+        }
+        let waits = declared.waits && !skipped;
+        let start = StepStart { parameters: Arc::new(filled), missing, waits, kept_digits: None };
+        Prepared { start, skipped, fault }
+    }
+
+    /// A bound of the run that one more action would break.
+    fn limit_reached(&self, node: &ActionNode, waits: bool) -> Option<String> {
+        let limits = &self.state.begun.script.limits;
+        let (label, kind) = (label(node), &node.kind);
+        if self.state.history.newest() >= u64::from(limits.steps) {
+            return Some(format!("{} steps are done, `{label}` ({kind}) would be one more", limits.steps));
+        }
+        let in_a_row = self.state.in_a_row;
+        (!waits && in_a_row >= limits.iterations).then(|| {
+            format!("loop detected at `{label}` ({kind}): {in_a_row} actions in a row without one that waits")
+        })
     }
 
     /// The step under way: due, too late, to begin again, or to be waited for.
@@ -484,12 +473,6 @@ impl Run {
 
     fn has_call(&self, line: Line) -> bool {
         self.state.begun.reference.kind == ReferenceKind::Call && line != Line::Absent
-    }
-
-    fn steps_exceeded(&self, node: &ActionNode) -> Option<String> {
-        let most = self.state.begun.script.limits.steps;
-        (self.state.history.newest() >= u64::from(most))
-            .then(|| format!("{most} steps are done, `{}` ({}) would be one more", label(node), node.kind))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a scene is what it is made of")]

@@ -2,17 +2,28 @@
 
 use super::action::{self, Action, Fault, Parameters};
 use super::cursor;
+use super::engine::Block;
 use super::fact::{Move, Rendered};
 use super::run::Run;
 use super::script::{ActionNode, MediaPreference};
 use super::substitute::{Substitution, mentions};
 use crate::document::Verb;
 use crate::limit::{DOCUMENT_BYTES_MAX, DOCUMENT_VERBS_MAX};
+use crate::scene::Line;
 
 /// Room in a document for what is not a verb: the stream with its parameters, the tail, the frame.
 const DOCUMENT_RESERVE: usize = 4 * 1024;
 
 impl Run {
+    /// Why nothing more goes into the document that is being made, whatever comes next.
+    pub(super) fn document_stops(&self, line: Line) -> Option<Block> {
+        if line != Line::Asking {
+            return Some(Block::Line);
+        }
+        let answers = self.state.pending.last().is_some_and(|last| last.last);
+        (answers || self.rendered_verbs() >= DOCUMENT_VERBS_MAX).then_some(Block::Undone)
+    }
+
     pub(super) fn rendered_verbs(&self) -> usize {
         self.state.pending.iter().map(|pending| pending.verbs).sum()
     }

@@ -96,8 +96,7 @@ impl Run {
                 Verdict::Ended(end, None)
             }
             None => {
-                let ending =
-                    Ending { reason: EndReason::Failed, detail: Some(detail), by_hangup: false, hold: false };
+                let ending = Ending::new(EndReason::Failed, detail);
                 Verdict::Ended(end, Some(ending))
             }
         }
