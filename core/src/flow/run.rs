@@ -6,6 +6,7 @@
 use super::action::{Happened, Live, wait_verbs};
 use super::engine::{Block, Draft};
 use super::fact::{Begun, FactError, RunFact, VERSION};
+use super::history::Entry;
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::State;
@@ -130,16 +131,26 @@ impl Run {
     }
 
     /// The verbs of the wait document that the caller hears in its `turn`-th turn (from 1) of waiting in a queue. The
-    /// same turn gives the same verbs; none are needed when the caller is in no queue.
+    /// same turn gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
     pub fn wait_turn(&mut self, now: Now, turn: u32) -> Vec<Verb> {
-        let queued = self.state.pending.last().and_then(|pending| self.state.history.entry(pending.step));
-        let flow: &[ActionNode] = match queued {
-            Some(entry) if entry.node.kind == "queue_join" => {
-                entry.node.lists.get("wait_flow").map_or(&[], Vec::as_slice)
-            }
-            _ => &[],
-        };
-        wait_verbs(&Arc::new(List::new(flow)), &self.state.vars, now, turn)
+        let flow = self.queued().and_then(|entry| entry.node.lists.get("wait_flow"));
+        wait_verbs(&Arc::new(List::new(flow.into_iter().flatten())), &self.state.vars, now, turn)
+    }
+
+    /// The workflow that a waiting caller hears, when the wait flow is one by id: its owner knows where to find it.
+    pub fn wait_workflow(&self) -> Option<&str> {
+        self.queued()?.parameters.get("wait_flow")?.as_str()
+    }
+
+    /// As [`Run::wait_turn`], with the actions of [`Run::wait_workflow`].
+    pub fn wait_turn_of(&self, now: Now, turn: u32, actions: &[ActionNode]) -> Vec<Verb> {
+        wait_verbs(&Arc::new(List::new(actions)), &self.state.vars, now, turn)
+    }
+
+    /// The `queue_join` that is being performed.
+    fn queued(&self) -> Option<&Entry> {
+        let entry = self.state.history.entry(self.state.pending.last()?.step);
+        entry.filter(|entry| entry.node.kind == "queue_join")
     }
 
     /// Puts a list of actions on top: they run before what comes next, and then the flow goes on. The owner takes a
@@ -193,18 +204,22 @@ impl Run {
             Event::Proceed | Event::Due => {}
             Event::Performed { answer } => self.performed(draft, &answer),
             Event::Pressed { digit } => {
-                if KEYS.contains(digit) && self.state.typed.len() < DIGITS_MAX {
-                    self.record(draft, RunFact::Typed { digit });
+                if KEYS.contains(digit) {
+                    if self.state.typed.len() < DIGITS_MAX {
+                        self.record(draft, RunFact::Typed { digit });
+                    }
+                    self.tell(draft, &Happened::Pressed(digit));
                 }
-                self.tell(draft, &Happened::Pressed(digit));
             }
             Event::Sounded { sound, heard_ms, how } => {
                 self.tell(draft, &Happened::Sounded { sound, heard_ms, how: &how });
             }
-            Event::Recorded { report } => {
+            Event::Recorded { report } if self.state.records(report.ordinal) => {
                 self.record(draft, RunFact::Recorded { at: draft.now.wall_ms, report: report.clone() });
                 self.tell(draft, &Happened::Recorded(&report));
             }
+            // Of a recording that this run has no part in any more.
+            Event::Recorded { .. } => {}
             Event::Learned { name, value } => {
                 let name = super::vars::canonical(&name).to_owned();
                 if self.state.vars.runtime(&name) != Some(&value) {

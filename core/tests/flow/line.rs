@@ -330,4 +330,10 @@ fn a_wait_flow_turns_and_the_same_turn_says_the_same() {
     let mut stage = Stage::of(json!([{"type": "queue_join", "with": {"queue": "q"}}]));
     stage.proceed(Line::Asking);
     assert_eq!(stage.run.wait_turn(now, 1), [Verb::Pause { seconds: 5 }]);
+
+    let mut stage = Stage::of(json!([{"type": "queue_join", "with": {"queue": "q", "wait_flow": "music"}}]));
+    stage.proceed(Line::Asking);
+    assert_eq!(stage.run.wait_workflow(), Some("music"));
+    let music = nodes(&json!([{"type": "play", "with": {"stream_urls": ["u"]}}]));
+    assert_eq!(stage.run.wait_turn_of(now, 5, &music), [Verb::Play { url: "u".into() }]);
 }
