@@ -21,6 +21,9 @@ impl Action for Sleep {
         }
         let ms =
             scene.parameters.amount("duration").ok_or_else(|| Fault::invalid("`duration` is missing"))?;
+        if ms == 0 {
+            return Ok(Step::Done(Done::default()));
+        }
         if scene.line == Line::Asking && !scene.always_stream {
             // The network pauses in whole seconds.
             let seconds = u32::try_from(ms.div_ceil(1000).max(1)).unwrap_or(u32::MAX);
@@ -45,7 +48,7 @@ static DECLARED: Declared = Declared {
     name: "sleep",
     aliases: &[],
     about: "Waits.",
-    kind: Kind::Media,
+    kind: Kind::Control,
     needs_call: false,
     waits: true,
     parameters: &[Parameter {
