@@ -13,6 +13,7 @@ pub mod script;
 pub mod stack;
 mod state;
 pub mod substitute;
+mod underway;
 pub mod vars;
 mod verdict;
 mod view;
