@@ -13,9 +13,9 @@ pub mod script;
 pub mod stack;
 mod state;
 pub mod substitute;
-mod underway;
 pub mod vars;
 mod verdict;
 mod view;
+mod waiting;
 
 pub use run::{Run, RunSpec};

@@ -1,4 +1,4 @@
-//! The step under way: told what happens, waited for, begun again, and ended.
+//! The step that waits: told what happens, due, too late, begun again, ended.
 
 use super::action::{self, Fault, Happened, Live, Step};
 use super::declare::Kind;
