@@ -1,7 +1,9 @@
 //! Holdline: the call-session runtime. This crate is where it runs: configuration, listeners, command line.
 
+pub mod adapter;
 pub mod cli;
 pub mod config;
+pub mod flows;
 pub mod serve;
 pub mod telemetry;
 pub mod web;

@@ -1,0 +1,3 @@
+//! The actors' ports made real: disk, network, programs.
+
+pub mod instance;
