@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use actix_web::web::ServiceConfig;
-use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver};
+use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, WhenEmpty};
 use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
@@ -22,6 +22,7 @@ use holdline_core::call::CallConfig;
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
 use holdline_core::provider::twilio::signature::Keys;
+use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::adapter::instance::instance_key;
@@ -32,9 +33,6 @@ use crate::flows::FlowLibrary;
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Directory};
 use crate::web::public::{self, Public};
-
-/// How often a drain looks whether the last call has ended.
-const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
 /// What a runtime is made of; each part can be another one's own.
 pub struct Parts {
@@ -120,18 +118,15 @@ impl Runtime {
 
     /// No new calls; live ones go on until they end, or `until` fires. True when the last one has ended by itself.
     pub async fn drain(&self, until: impl Future<Output = ()>) -> bool {
+        let (empty, emptied) = oneshot::channel();
         let _ = self.calls.send(Drain).await;
-        let ended = async {
-            while self.census().await.calls > 0 {
-                tokio::time::sleep(DRAIN_LOOK).await;
-            }
-        };
-        let ended = std::pin::pin!(ended);
-        let until = std::pin::pin!(async {
-            let timeout = tokio::time::sleep(self.drain_timeout);
-            futures::future::select(std::pin::pin!(timeout), std::pin::pin!(until)).await;
-        });
-        matches!(futures::future::select(ended, until).await, futures::future::Either::Left(_))
+        let _ = self.calls.send(WhenEmpty(empty)).await;
+        let until = std::pin::pin!(until);
+        let ended = futures::future::select(emptied, until);
+        match tokio::time::timeout(self.drain_timeout, ended).await {
+            Ok(futures::future::Either::Left(_)) => true,
+            Ok(futures::future::Either::Right(_)) | Err(_) => false,
+        }
     }
 
     /// Reads workflows again.
@@ -180,12 +175,20 @@ fn front_config(config: &Config, origin: String) -> FrontConfig {
         origin,
         keys: Keys {
             auth_tokens: config.twilio.auth_tokens.iter().map(reveal).collect(),
-            shared_keys: std::collections::BTreeMap::new(),
+            shared_keys: config.public.shared_keys.iter().map(reveal).map(|text| shared_key(&text)).collect(),
         },
         insecure_no_signatures: config.public.insecure_no_signatures,
         bare_streams: config.public.bare_streams,
         default_workflow: config.default_workflow.clone(),
         own_hosts: Vec::new(),
+    }
+}
+
+/// `webhooks_sharedkey_…=SECRET`, or a secret for a key of any name.
+fn shared_key(text: &str) -> (String, String) {
+    match text.split_once('=') {
+        Some((id, secret)) if id.starts_with("webhooks_sharedkey_") => (id.to_owned(), secret.to_owned()),
+        _ => (String::new(), text.to_owned()),
     }
 }
 
@@ -198,8 +201,9 @@ fn mint(wall_ms: u64) -> Uuid {
 /// The parts that a configuration asks for.
 pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
     let data = &config.journal.path;
-    std::fs::create_dir_all(data)
-        .map_err(|error| format!("can't make the data folder {}: {error}; [journal] path sets it", data.display()))?;
+    std::fs::create_dir_all(data).map_err(|error| {
+        format!("can't make the data folder {}: {error}; [journal] path sets it", data.display())
+    })?;
     let library = Arc::new(FlowLibrary::load(config));
     Ok(Parts {
         book: library.clone(),
