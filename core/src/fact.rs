@@ -4,6 +4,7 @@
 pub use crate::call::fact::{CallEnd, CallFact};
 pub use crate::flow::fact::RunFact;
 pub use crate::workflow::fact::ParentFact;
+pub use crate::workflow::outbox::{DeliveryId, OutboxFact};
 
 use crate::id::{CallId, RunId};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub enum Key {
     Call(CallId),
     /// A main workflow, or one that was started by the API.
     Run(RunId),
+    /// A message that is owed to somebody; it outlives the call that caused it.
+    Delivery(DeliveryId),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,4 +35,15 @@ pub enum Fact {
     Call(CallFact),
     Run(RunFact),
     Parent(ParentFact),
+    Outbox(OutboxFact),
+}
+
+impl Fact {
+    /// Whose story it is, when it was decided in `story`.
+    pub fn key(&self, story: &Key) -> Key {
+        match self {
+            Fact::Outbox(OutboxFact::Owed { delivery }) => Key::Delivery(delivery.id),
+            _ => story.clone(),
+        }
+    }
 }

@@ -10,6 +10,7 @@
 //! | [`flow`] | the workflow language: documents, cursor, stacks, variables, actions |
 //! | [`workflow`] | a main workflow around a flow's run: trigger, completion, what comes after |
 //! | [`roster`] | which calls exist, who is rebuilt, who is turned away |
+//! | [`http`] | what a workflow asks of other systems, and how their answers are judged |
 //! | [`front`] | what a request of the phone network means, and whether it may come in |
 //! | [`provider`] | the phone network's own words: forms, TwiML, stream messages, signatures |
 //! | [`media`] | sound: G.711, WAV, resampling, tones, playout, recording |
@@ -19,6 +20,7 @@ pub mod document;
 pub mod fact;
 pub mod flow;
 pub mod front;
+pub mod http;
 pub mod id;
 pub mod limit;
 pub mod media;
@@ -26,6 +28,7 @@ pub mod notice;
 pub mod provider;
 pub mod roster;
 pub mod scene;
+pub mod secret;
 pub mod time;
 pub mod workflow;
 

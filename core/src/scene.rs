@@ -10,8 +10,10 @@
 use crate::Tick;
 use crate::document::Verb;
 use crate::fact::RunFact;
+use crate::http::{Errand, FetchNo, Outcome};
 use crate::id::CallId;
 use crate::notice::LineAnswer;
+use crate::workflow::outbox::Delivery;
 use serde::{Deserialize, Serialize};
 
 /// How the line stands during this turn.
@@ -48,6 +50,8 @@ pub enum Event {
     Sounded { sound: u64, heard_ms: u64, how: SoundEnd },
     /// The recording that this run began has ended, for whatever reason.
     Recorded { report: RecordingReport },
+    /// What came of an [`Op::Fetch`]. An answer to an attempt that is given up is ignored, and counted.
+    Fetched { no: FetchNo, outcome: Outcome },
     /// A due time may have come.
     Due,
     /// The owner's own ids and callbacks changed a variable of the runtime (`call.status`, `call.duration`, …).
@@ -89,6 +93,13 @@ pub enum Op {
     Echo(bool),
     StartRecording(RecordingWish),
     StopRecording,
+    /// Ask another system. Ends in [`Event::Fetched`] with the same number; begun anew by the run after a restart.
+    Fetch {
+        no: FetchNo,
+        errand: Errand,
+    },
+    /// Hand a message to the durable outbox: it is written in the same batch as this turn's facts.
+    Owe(Box<Delivery>),
 }
 
 /// What can be played on a stream.

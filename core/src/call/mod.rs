@@ -154,6 +154,7 @@ impl Machine for Call {
             Input::Blocked { stream, blocked } => self.blocked(now, stream, blocked),
             Input::Loaded { sound, audio } => self.loaded(now, sound, audio, out),
             Input::RecordingClosed { report } => self.recording_closed(now, report),
+            Input::Fetched { no, outcome } => self.tell_flow(crate::scene::Event::Fetched { no, outcome }),
             Input::Dropped { frames } => self.counters.frames_dropped += frames,
             Input::Acked => self.acked(now),
             Input::HandOver => self.hand_over(out),

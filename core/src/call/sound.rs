@@ -172,6 +172,15 @@ impl Call {
             Op::Echo(on) => self.desk.echo = on && self.live.is_some(),
             Op::StartRecording(wish) => self.start_recording(now, wish, out),
             Op::StopRecording => self.end_recording(now, "stopped", out),
+            // Both wait for the facts that say so: nobody is asked for what is not written.
+            Op::Fetch { no, errand } => {
+                self.write(out);
+                out.push(Effect::Fetch { no, errand });
+            }
+            Op::Owe(delivery) => {
+                self.write(out);
+                out.push(Effect::Deliver(delivery));
+            }
         }
     }
 

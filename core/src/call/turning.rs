@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::document::{Ending, Plan, Verb};
+use crate::fact::OutboxFact;
 use crate::scene::{Event, Line, Needs, Op, Posture, Turn};
 use std::collections::VecDeque;
 
@@ -133,6 +134,11 @@ impl Call {
             self.flow.wake_at = None;
             self.decide(now, CallFact::FlowOver { over: (**over).clone() });
         }
+        // What is owed is written together with the step that owes it.
+        let owed = ops
+            .iter()
+            .filter_map(|op| if let Op::Owe(delivery) = op { Some(delivery.clone()) } else { None });
+        self.batch.extend(owed.map(|delivery| Fact::Outbox(OutboxFact::Owed { delivery })));
         let (verbs, others): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(|op| matches!(op, Op::Render(_)));
         if taking.asking {
             let verbs =

@@ -3,9 +3,11 @@
 use super::fact::CallEnd;
 use crate::document::{Plan, Verb};
 use crate::fact::Fact;
+use crate::http::{Errand, FetchNo, Outcome};
 use crate::id::RunId;
 use crate::notice::{ConferenceNotice, LineAnswer, RecordingNotice, StatusNotice, StreamNotice};
 use crate::scene::{ErrorClass, Event, Posture, RecordingReport, Sound, Turn};
+use crate::workflow::outbox::Delivery;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +87,11 @@ pub enum Input {
     /// Inbound frames were dropped before they came here.
     Dropped {
         frames: u64,
+    },
+    /// What came of an [`Effect::Fetch`].
+    Fetched {
+        no: FetchNo,
+        outcome: Outcome,
     },
     /// The main workflow has the completion.
     Acked,
@@ -183,6 +190,13 @@ pub enum Effect {
         sound: u64,
         what: Sound,
     },
+    /// Comes back as [`Input::Fetched`].
+    Fetch {
+        no: FetchNo,
+        errand: Errand,
+    },
+    /// It is on disk: send it.
+    Deliver(Box<Delivery>),
     OpenRecording {
         ordinal: u64,
         file: String,

@@ -29,6 +29,8 @@ pub enum Kind {
     Media,
     /// Talks to the world: an error ends the run, after retries in a main workflow.
     Io,
+    /// Sends people messages: an error is recorded and the flow continues; in a main workflow as `Io`.
+    Messaging,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -2,19 +2,23 @@
 //! limits are applied here for all actions, and nowhere else.
 
 use super::action::parameters::settle;
-use super::action::{self, Action, Done, Fault, Happened, Live, Parameters, RecordingNow, Scene, Step, Want};
+use super::action::{
+    self, Action, Done, Fault, Happened, Live, Outside, Parameters, RecordingNow, Scene, Step, Want,
+};
 use super::cursor;
 use super::declare::Kind;
 use super::fact::{Ending, Move, RunFact, StepEnd, StepStart};
 use super::history::{Failure, Outcome};
-use super::run::Run;
+use super::policy;
+use super::run::{PUSHED, Run};
 use super::script::{ActionNode, MediaPreference, OnEnd};
 use super::state::{Pending, Recording, label};
 use super::substitute::{Substitution, is_true};
 use super::verdict::{Place, Verdict, failure_text};
 use crate::Now;
 use crate::notice::LineAnswer;
-use crate::scene::{EndReason, ErrorClass, Line, Op, Posture, ReferenceKind};
+use crate::scene::{EndReason, Line, Op, Posture, ReferenceKind};
+use crate::secret;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -173,7 +177,7 @@ impl Run {
     /// A type that this version doesn't perform: documents with one are refused, so it came another way.
     fn unavailable(&mut self, draft: &mut Draft, node: &ActionNode) {
         let message = format!("actions of type `{}` are not available", node.kind);
-        let error = Failure { class: ErrorClass::Invalid, message };
+        let error = Failure::from(Fault::invalid(message));
         let detail = failure_text(node, &error);
         let parameters = Arc::new(node.parameters.clone());
         let start = StepStart { parameters, missing: Vec::new(), waits: false, kept_digits: None };
@@ -200,6 +204,7 @@ impl Run {
             Some(when) => substitution.value(when).map(|value| is_true(&value)),
             None => Ok(true),
         };
+        substitution.secrets(declared.secrets);
         let available = !declared.needs_call || self.has_call(line);
         let skipped = !available || matches!(wanted, Ok(false));
         let mut fault = wanted.err();
@@ -209,9 +214,11 @@ impl Run {
         });
         let missing = substitution.missing();
         if !skipped && fault.is_none() {
-            fault = settle(declared.parameters, &node.parameters, &mut filled).err();
+            let settled = settle(declared.parameters, &node.parameters, &mut filled);
+            // What came is quoted, and it may name a secret.
+            fault = settled.err().map(|fault| Fault::new(fault.class, secret::shown(&fault.message)));
         }
-        let waits = declared.waits && !skipped;
+        let waits = !skipped && action.waits(&Parameters(&filled));
         let start = StepStart { parameters: Arc::new(filled), missing, waits, kept_digits: None };
         Prepared { start, skipped, fault }
     }
@@ -273,9 +280,10 @@ impl Run {
         node: &ActionNode,
         action: &dyn Action,
         start: StepStart,
-        result: Result<Step, Fault>,
+        mut result: Result<Step, Fault>,
     ) -> Option<Block> {
         let at = draft.now.wall_ms;
+        let push = taken_push(&mut result);
         let looks_ahead = !self.state.pending.is_empty();
         match self.judge(draft.now, place, node, action, result, true) {
             Verdict::Ended(end, finish) => {
@@ -284,9 +292,12 @@ impl Run {
                     return Some(Block::Undone);
                 }
                 self.note_error(draft, node, place, &end);
+                let went_well = end.outcome == Outcome::Ok;
                 self.record(draft, RunFact::Stepped { at, start, end });
                 if let Some(ending) = finish {
                     self.close(draft, ending);
+                } else if let Some(actions) = push.filter(|_| went_well) {
+                    self.push_stack(draft, actions);
                 }
             }
             Verdict::Again { .. } if looks_ahead => return Some(Block::Stream),
@@ -296,6 +307,18 @@ impl Run {
             }
         }
         None
+    }
+
+    /// A stack too many ends the run.
+    pub(super) fn push_stack(&mut self, draft: &mut Draft, actions: Vec<ActionNode>) {
+        let deepest = self.state.begun.script.limits.stack_depth;
+        if self.state.frames.len() >= usize::try_from(deepest).unwrap_or(usize::MAX) {
+            let detail = format!("{deepest} stacks are in use, one more was pushed");
+            self.over_with(draft, EndReason::Limit, Some(detail), false, false);
+        } else {
+            let id = self.state.begun.id.child(PUSHED | self.state.pushes).to_string();
+            self.record(draft, RunFact::Pushed { at: draft.now.wall_ms, id, actions });
+        }
     }
 
     /// The run's end, at once or when what was rendered is performed.
@@ -365,6 +388,13 @@ impl Run {
             next_recording: state.recordings + 1,
             // Rising within the run, and never given twice: by step, then attempt, then place.
             first_sound: place.step << 28 | u64::from(place.attempts & 0xFFFF) << 12,
+            outside: Some(Outside {
+                begun: &state.begun,
+                step: place.step,
+                attempt: place.attempts,
+                timeout_ms: policy::timeout_ms(&state.begun.script, node, Kind::Io).unwrap_or(0),
+                frames: &state.frames,
+            }),
             live,
             ops,
         }
@@ -374,5 +404,13 @@ impl Run {
         let mut substitution = Substitution::new(&self.state.vars);
         let outputs = &self.state.begun.script.outputs;
         outputs.iter().map(|output| Ok((output.name.clone(), substitution.value(&output.value)?))).collect()
+    }
+}
+
+/// What an action pushes is a fact of its own, behind the one of its end.
+pub(super) fn taken_push(result: &mut Result<Step, Fault>) -> Option<Vec<ActionNode>> {
+    match result {
+        Ok(Step::Done(done)) => done.push.take(),
+        _ => None,
     }
 }

@@ -1,7 +1,10 @@
 //! What a run has done, step by step, as the API shows it. Bounded: the oldest entries go first, and are counted.
 
+use super::action::Fault;
 use super::fact::StepStart;
 use super::script::ActionNode;
+use super::vars::json_bytes;
+use crate::limit::VALUE_BYTES_MAX;
 use crate::scene::ErrorClass;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -59,6 +62,21 @@ impl Outcome {
 pub struct Failure {
     pub class: ErrorClass,
     pub message: String,
+    /// What the other side said.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub output: Value,
+}
+
+impl From<Fault> for Failure {
+    /// An output that is too large for a variable is left out.
+    fn from(fault: Fault) -> Failure {
+        let output = fault.output.filter(|output| json_bytes(output) <= VALUE_BYTES_MAX);
+        Failure {
+            class: fault.class,
+            message: fault.message,
+            output: output.map_or(Value::Null, |output| *output),
+        }
+    }
 }
 
 impl History {

@@ -30,11 +30,12 @@ pub fn retry_in_ms(
     class: ErrorClass,
     (run, step, attempts): (RunId, u64, u32),
 ) -> Option<u64> {
-    let is_main = matches!(reference, ReferenceKind::Workflow | ReferenceKind::Api);
     let retry = match kind {
         Kind::Control => return None,
-        Kind::Io if is_main => node.retry.as_ref().or(script.retry.as_ref()).unwrap_or(&MAIN_RETRY),
-        Kind::Io | Kind::Media => node.retry.as_ref().or(script.retry.as_ref())?,
+        Kind::Io | Kind::Messaging if is_main(reference) => {
+            node.retry.as_ref().or(script.retry.as_ref()).unwrap_or(&MAIN_RETRY)
+        }
+        Kind::Io | Kind::Messaging | Kind::Media => node.retry.as_ref().or(script.retry.as_ref())?,
     };
     let wanted = retry.retryable.contains(&class)
         || matches!(class, ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Limit);
@@ -49,6 +50,11 @@ pub fn retry_in_ms(
     Some((capped * spread) as u64)
 }
 
+/// Nobody is on the line: the result is worth waiting for.
+fn is_main(reference: ReferenceKind) -> bool {
+    matches!(reference, ReferenceKind::Workflow | ReferenceKind::Api)
+}
+
 /// From 0 to 1, the same on every replay: a hash instead of dice.
 fn chance(run: RunId, step: u64, attempt: u32) -> f64 {
     let mut digest = Sha256::new();
@@ -60,18 +66,19 @@ fn chance(run: RunId, step: u64, attempt: u32) -> f64 {
     f64::from(number) / f64::from(u32::MAX)
 }
 
-pub fn on_error(node: &ActionNode, kind: Kind) -> OnError {
+pub fn on_error(node: &ActionNode, kind: Kind, reference: ReferenceKind) -> OnError {
     match (&node.on_error, kind) {
         (Some(on_error), _) => on_error.clone(),
         (None, Kind::Media) => OnError::Continue,
-        (None, Kind::Control | Kind::Io) => OnError::Fail,
+        (None, Kind::Messaging) if !is_main(reference) => OnError::Continue,
+        (None, Kind::Control | Kind::Io | Kind::Messaging) => OnError::Fail,
     }
 }
 
 /// How long one attempt may take.
 pub fn timeout_ms(script: &Script, node: &ActionNode, kind: Kind) -> Option<u64> {
     match kind {
-        Kind::Io => Some(node.timeout_ms.or(script.timeout_ms).unwrap_or(IO_TIMEOUT_MS)),
+        Kind::Io | Kind::Messaging => Some(node.timeout_ms.or(script.timeout_ms).unwrap_or(IO_TIMEOUT_MS)),
         // Waiting on people has no bound of its own.
         Kind::Control | Kind::Media => node.timeout_ms,
     }

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// Ordinals of stacks, apart from those of child runs.
-const PUSHED: u64 = 1 << 32;
+pub(super) const PUSHED: u64 = 1 << 32;
 
 const KEYS: &str = "0123456789*#ABCD";
 
@@ -43,6 +43,8 @@ pub struct RunSpec {
 pub struct Run {
     pub(super) state: State,
     pub(super) passing: Passing,
+    /// Answers from outside that came for attempts which were given up.
+    pub(super) stale_answers: u64,
 }
 
 /// What a crash may forget.
@@ -82,12 +84,13 @@ impl Run {
             on_complete: spec.on_complete,
         };
         let state = State::of(&begun);
-        (Run { state, passing: Passing::default() }, vec![RunFact::Begun(Box::new(begun))])
+        (Run { state, passing: Passing::default(), stale_answers: 0 }, vec![RunFact::Begun(Box::new(begun))])
     }
 
     /// One turn. The owner writes the facts, then does the ops.
     pub fn take(&mut self, now: Now, posture: &Posture, event: Event) -> Turn {
         if let Some(over) = &self.state.over {
+            self.stale_answers += u64::from(matches!(event, Event::Fetched { .. }));
             let needs = Needs::Over(Box::new(over.clone()));
             return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None };
         }
@@ -120,7 +123,7 @@ impl Run {
             Some(fact) => State::new(fact)?,
             None => return Err(FactError::NotBegun("nothing".to_owned())),
         };
-        let mut run = Run { state, passing: Passing::default() };
+        let mut run = Run { state, passing: Passing::default(), stale_answers: 0 };
         for fact in facts {
             if matches!(fact, RunFact::Begun(_)) {
                 return Err(FactError::BegunTwice);
@@ -160,14 +163,7 @@ impl Run {
         if self.state.over.is_some() {
             return draft.facts;
         }
-        let deepest = self.state.begun.script.limits.stack_depth;
-        if self.state.frames.len() >= usize::try_from(deepest).unwrap_or(usize::MAX) {
-            let detail = format!("{deepest} stacks are in use, one more was pushed");
-            self.over_with(&mut draft, EndReason::Limit, Some(detail), false, false);
-        } else {
-            let id = self.state.begun.id.child(PUSHED | self.state.pushes).to_string();
-            self.record(&mut draft, RunFact::Pushed { at: now.wall_ms, id, actions });
-        }
+        self.push_stack(&mut draft, actions);
         draft.facts
     }
 
@@ -185,6 +181,11 @@ impl Run {
 
     pub fn vars(&self) -> &Vars {
         &self.state.vars
+    }
+
+    /// Answers from outside that nobody waited for any more.
+    pub fn stale_answers(&self) -> u64 {
+        self.stale_answers
     }
 
     pub fn over(&self) -> Option<&RunOver> {
@@ -220,6 +221,7 @@ impl Run {
             }
             // Of a recording that this run has no part in any more.
             Event::Recorded { .. } => {}
+            Event::Fetched { no, outcome } => self.fetched(draft, no, &outcome),
             Event::Learned { name, value } => {
                 let name = super::vars::canonical(&name).to_owned();
                 if self.state.vars.runtime(&name) != Some(&value) {

@@ -2,6 +2,7 @@
 
 use super::action::Fault;
 use super::vars::{Vars, canonical};
+use crate::secret;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -13,11 +14,18 @@ const DEPTH_MAX: usize = 64;
 pub struct Substitution<'v> {
     vars: &'v Vars,
     missing: BTreeSet<String>,
+    secrets: bool,
 }
 
 impl<'v> Substitution<'v> {
     pub fn new(vars: &'v Vars) -> Substitution<'v> {
-        Substitution { vars, missing: BTreeSet::new() }
+        Substitution { vars, missing: BTreeSet::new(), secrets: false }
+    }
+
+    /// Whether `${secret.NAME}` stands for a secret from here on: its mark is filled in, and nothing else can be taken
+    /// for one. Elsewhere there are no secrets.
+    pub fn secrets(&mut self, secrets: bool) {
+        self.secrets = secrets;
     }
 
     /// Names that were asked for and not there.
@@ -75,7 +83,7 @@ impl<'v> Substitution<'v> {
             return Err(Fault::invalid("expressions are not available here"));
         }
         if !text.contains('$') {
-            return Ok(Value::String(text.to_owned()));
+            return Ok(Value::String(self.own(text)));
         }
         // The whole string is one placeholder: the value keeps its type.
         if let Some(inner) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
@@ -83,8 +91,10 @@ impl<'v> Substitution<'v> {
             && !escape
         {
             return Ok(match self.resolve(inner) {
+                Resolved::Found(value) if self.secrets => secret::plain_value(value),
                 Resolved::Found(value) => value.clone(),
-                Resolved::Fallback(fallback) => Value::String(fallback.to_owned()),
+                Resolved::Fallback(fallback) => Value::String(self.own(fallback)),
+                Resolved::Secret(name) => Value::String(secret::mark(name)),
                 Resolved::Missing => Value::Null,
             });
         }
@@ -96,7 +106,7 @@ impl<'v> Substitution<'v> {
         let mut rest = text;
         while let Some(at) = rest.find('$') {
             let (before, from) = rest.split_at(at);
-            filled.push_str(before);
+            filled.push_str(&self.own(before));
             if let Some(after) = from.strip_prefix("$${") {
                 filled.push_str("${");
                 rest = after;
@@ -105,9 +115,13 @@ impl<'v> Substitution<'v> {
             {
                 match self.resolve(inner) {
                     Resolved::Found(value) if escape => push_escaped(&mut filled, &as_text(value)),
+                    Resolved::Found(value) if self.secrets => {
+                        filled.push_str(&secret::plain(&as_text(value)))
+                    }
                     Resolved::Found(value) => push_text(&mut filled, value),
                     Resolved::Fallback(fallback) if escape => push_escaped(&mut filled, fallback),
-                    Resolved::Fallback(fallback) => filled.push_str(fallback),
+                    Resolved::Fallback(fallback) => filled.push_str(&self.own(fallback)),
+                    Resolved::Secret(name) => filled.push_str(&secret::mark(name)),
                     Resolved::Missing => {}
                 }
                 rest = after;
@@ -116,8 +130,13 @@ impl<'v> Substitution<'v> {
                 rest = from.get(1..).unwrap_or("");
             }
         }
-        filled.push_str(rest);
+        filled.push_str(&self.own(rest));
         filled
+    }
+
+    /// Text of the document's own.
+    fn own(&self, text: &str) -> String {
+        if self.secrets { secret::plain(text).into_owned() } else { text.to_owned() }
     }
 
     fn resolve<'t>(&mut self, inner: &'t str) -> Resolved<'v, 't> {
@@ -125,6 +144,12 @@ impl<'v> Substitution<'v> {
             Some((path, fallback)) => (path.trim(), Some(fallback)),
             None => (inner.trim(), None),
         };
+        if self.secrets
+            && let Some(name) = secret_name(path)
+        {
+            // Whether it exists is known only where it is used; so a fallback has no say.
+            return Resolved::Secret(name);
+        }
         match (self.vars.look_up(path), fallback) {
             (Some(Value::Null) | None, Some(fallback)) => Resolved::Fallback(fallback),
             (Some(value), _) => Resolved::Found(value),
@@ -139,7 +164,14 @@ impl<'v> Substitution<'v> {
 enum Resolved<'v, 't> {
     Found(&'v Value),
     Fallback(&'t str),
+    Secret(&'t str),
     Missing,
+}
+
+/// `KEY` of `secret.KEY`.
+fn secret_name(path: &str) -> Option<&str> {
+    let (head, name) = path.split_at_checked("secret.".len())?;
+    (head.eq_ignore_ascii_case("secret.") && !name.is_empty()).then_some(name)
 }
 
 /// Whether a text, as its author wrote it, is SSML.

@@ -10,8 +10,9 @@ use super::policy;
 use super::run::Run;
 use super::script::{ActionNode, OnError};
 use super::state::label;
-use super::vars::is_reserved;
+use super::vars::{is_reserved, json_bytes};
 use crate::Now;
+use crate::limit::VALUE_BYTES_MAX;
 use crate::scene::{EndReason, ErrorClass};
 use serde_json::{Value, json};
 
@@ -63,7 +64,7 @@ impl Run {
             Err(fault) => fault,
         };
         let kind = action.declared().kind;
-        let error = Failure { class: fault.class, message: fault.message };
+        let error = Failure::from(fault);
         let begun = &self.state.begun;
         let attempt = (begun.id, place.step, place.attempts);
         if may_retry
@@ -79,7 +80,7 @@ impl Run {
         let mut end = StepEnd::new(Outcome::Failed);
         let mut detail = failure_text(node, &error);
         end.error = Some(error);
-        let goes_on = match policy::on_error(node, kind) {
+        let goes_on = match policy::on_error(node, kind, self.state.begun.reference.kind) {
             OnError::Continue => self.following(place.stack, place.index, node).ok(),
             OnError::Fail => None,
             OnError::Goto(target) => {
@@ -119,6 +120,12 @@ impl Run {
                 end.sets.push((name, value));
             }
         }
+        let size = json_bytes(&done.output);
+        if size > VALUE_BYTES_MAX {
+            return Err(Fault::invalid(format!(
+                "its output has {size} bytes, expected at most {VALUE_BYTES_MAX}"
+            )));
+        }
         let named = node.name.as_deref().filter(|name| !done.output.is_null() && !is_reserved(name));
         let sets = end.sets.iter().map(|(name, value)| (name.as_str(), value));
         let admitted = self.state.vars.admits(sets.chain(named.map(|name| (name, &done.output))));
@@ -141,13 +148,16 @@ impl Run {
         if !matches!(node.on_error, Some(OnError::Goto(_))) {
             return;
         }
-        let value = json!({
+        let mut value = json!({
             "class": error.class,
             "message": error.message,
             "action": label(node),
             "type": node.kind,
             "attempts": place.attempts,
         });
+        if !error.output.is_null() {
+            value["output"] = error.output.clone();
+        }
         self.record(draft, RunFact::Learned { name: "error".to_owned(), value });
     }
 }

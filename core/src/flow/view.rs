@@ -5,6 +5,7 @@ use super::run::Run;
 use super::script::{ActionNode, Dialect};
 use super::stack::Frame;
 use super::state::State;
+use crate::secret;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -56,7 +57,7 @@ fn shown_entry(entry: &Entry, dialect: Dialect) -> Value {
     shown.insert("id".to_owned(), json!(entry.node.id));
     shown.insert("type".to_owned(), json!(entry.node.kind));
     shown.insert("name".to_owned(), json!(entry.node.name));
-    put_parameters(&mut shown, &entry.parameters, dialect);
+    put_parameters(&mut shown, &without_secrets(&entry.parameters), dialect);
     shown.insert("started_at".to_owned(), time(entry.started_at));
     shown.insert("ended_at".to_owned(), entry.ended_at.map_or(Value::Null, time));
     shown.insert("outcome".to_owned(), json!(entry.outcome));
@@ -103,6 +104,10 @@ fn shown_node(node: &ActionNode, dialect: Dialect) -> Value {
         shown.insert("next".to_owned(), json!(next));
     }
     Value::Object(shown)
+}
+
+fn without_secrets(parameters: &Map<String, Value>) -> Map<String, Value> {
+    parameters.iter().map(|(name, value)| (name.clone(), secret::shown_value(value))).collect()
 }
 
 /// Answers about a document of the other dialect carry its word for parameters too.

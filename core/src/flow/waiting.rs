@@ -2,13 +2,14 @@
 
 use super::action::{self, Fault, Happened, Live, Step};
 use super::declare::Kind;
-use super::engine::{Block, Draft};
+use super::engine::{Block, Draft, taken_push};
 use super::fact::{Ending, Move, RunFact, StepEnd};
-use super::history::Outcome;
+use super::history::Outcome as StepOutcome;
 use super::policy;
 use super::run::Run;
 use super::script::ActionNode;
 use super::verdict::{Place, Verdict};
+use crate::http::{FetchNo, Outcome};
 use crate::scene::{ErrorClass, Op};
 use serde_json::Value;
 use std::time::Duration;
@@ -55,14 +56,15 @@ impl Run {
         let action = action::find(&node.kind)?;
         let declared = action.declared();
         if declared.needs_call && !self.has_call(draft.posture.line) {
-            let mut end = StepEnd::new(Outcome::Interrupted);
+            let mut end = StepEnd::new(StepOutcome::Interrupted);
             end.to =
                 self.following(current.stack, current.index, &node).unwrap_or(Move::On(current.index + 1));
             self.ended(draft, current.step, end, None);
             return None;
         }
-        // A wait that doesn't need the line goes on as it was; media, and another attempt, count.
-        let counts = is_retry || declared.needs_call;
+        // A plain wait goes on as it was; media, a request that is sent anew, and another attempt count.
+        let asks = matches!(declared.kind, Kind::Io | Kind::Messaging);
+        let counts = is_retry || declared.needs_call || asks;
         let place = Place {
             step: current.step,
             stack: current.stack,
@@ -129,10 +131,18 @@ impl Run {
             self.scene(draft, &node, action, place, &parameters, &current.memory, &mut live, &mut ops);
         let result = action.resume(&mut scene, happened);
         draft.ops.append(&mut ops);
+        if let Some(memory) = live.remember.take() {
+            self.record(draft, RunFact::StepRemembers { memory });
+        }
         match result {
             Ok(Step::Stay) => self.passing.live = was_live.then_some(live),
             Ok(Step::Wait { memory }) => {
-                self.passing.live = was_live.then_some(live);
+                if matches!(happened, Happened::Fetched { .. }) {
+                    // The next errand of several has its own time.
+                    self.under_way(draft, &node, action.declared().kind, live);
+                } else {
+                    self.passing.live = was_live.then_some(live);
+                }
                 if memory != current.memory {
                     self.record(draft, RunFact::StepRemembers { memory });
                 }
@@ -141,7 +151,28 @@ impl Run {
         }
     }
 
-    fn conclude_current(&mut self, draft: &mut Draft, result: Result<Step, Fault>) {
+    /// An answer from outside, for the errand that is waited for; any other is stale.
+    pub(super) fn fetched(&mut self, draft: &mut Draft, no: FetchNo, outcome: &Outcome) {
+        let FetchNo { run, step, attempt, part } = no;
+        let entry = self.state.current.as_ref().and_then(|current| {
+            let entry = self.state.history.entry(current.step)?;
+            (current.step == step && current.retry_at.is_none()).then_some(entry)
+        });
+        let is_awaited = run == self.state.begun.id
+            && entry.is_some_and(|entry| entry.attempts == attempt)
+            && self.passing.live.as_ref().is_some_and(|live| live.fetching == Some(part));
+        if is_awaited {
+            if let Some(live) = &mut self.passing.live {
+                live.fetching = None;
+            }
+            self.tell(draft, &Happened::Fetched { part, outcome });
+        } else {
+            self.stale_answers += 1;
+        }
+    }
+
+    fn conclude_current(&mut self, draft: &mut Draft, mut result: Result<Step, Fault>) {
+        let push = taken_push(&mut result);
         self.passing.live = None;
         self.passing.deadline = None;
         let Some(current) = self.state.current.clone() else { return };
@@ -152,7 +183,11 @@ impl Run {
         match self.judge(draft.now, place, &node, action, result, true) {
             Verdict::Ended(end, finish) => {
                 self.note_error(draft, &node, place, &end);
+                let went_on = end.outcome == StepOutcome::Ok && finish.is_none();
                 self.ended(draft, current.step, end, finish);
+                if let Some(actions) = push.filter(|_| went_on) {
+                    self.push_stack(draft, actions);
+                }
             }
             Verdict::Again { due, error } => {
                 self.record(draft, RunFact::StepRetries { at: draft.now.wall_ms, due, error });
@@ -171,8 +206,9 @@ impl Run {
     }
 
     pub(super) fn under_way(&mut self, draft: &Draft, node: &ActionNode, kind: Kind, live: Live) {
+        let by_policy = policy::timeout_ms(&self.state.begun.script, node, kind);
+        let timeout_ms = live.timeout_ms.or(by_policy);
         self.passing.live = Some(live);
-        self.passing.deadline = policy::timeout_ms(&self.state.begun.script, node, kind)
-            .map(|ms| draft.now.tick + Duration::from_millis(ms));
+        self.passing.deadline = timeout_ms.map(|ms| draft.now.tick + Duration::from_millis(ms));
     }
 }

@@ -3,13 +3,16 @@
 //! Steps, retries and the cursor exist only in [`crate::flow`]; here is what is around them.
 
 pub mod fact;
+pub mod outbox;
 
 use crate::fact::{Fact, RunFact};
 use crate::flow::run::{Run, RunSpec};
+use crate::http::{Errand, FetchNo, Outcome};
 use crate::id::{CallId, RunId};
-use crate::scene::{EndReason, Event, Line, Needs, Posture, RunOver, Turn};
+use crate::scene::{EndReason, Event, Line, Needs, Op, Posture, RunOver, Turn};
 use crate::{Machine, Now, Tick};
 use fact::ParentFact;
+use outbox::{Delivery, OutboxFact};
 use serde_json::{Value, json};
 
 pub struct Workflow {
@@ -40,6 +43,10 @@ pub enum Input {
         reason: EndReason,
         detail: Option<String>,
     },
+    Fetched {
+        no: FetchNo,
+        outcome: Outcome,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +60,13 @@ pub enum Effect {
         run: RunId,
         over: RunOver,
     },
+    /// Comes back as [`Input::Fetched`].
+    Fetch {
+        no: FetchNo,
+        errand: Errand,
+    },
+    /// It is on disk: send it.
+    Deliver(Box<Delivery>),
 }
 
 impl Workflow {
@@ -116,8 +130,20 @@ impl Workflow {
             return;
         }
         let posture = Posture { line: Line::Absent, local_speech: false };
-        let Turn { facts, ops: _, needs, wake_at } = self.run.take(now, &posture, event);
+        let Turn { facts, ops, needs, wake_at } = self.run.take(now, &posture, event);
         batch.extend(facts.into_iter().map(Fact::Run));
+        for op in ops {
+            match op {
+                Op::Fetch { no, errand } => out.push(Effect::Fetch { no, errand }),
+                Op::Owe(delivery) => {
+                    batch.push(Fact::Outbox(OutboxFact::Owed { delivery: delivery.clone() }));
+                    out.push(Effect::Deliver(delivery));
+                }
+                // Of the line, and there is none.
+                Op::Render(_) | Op::Sound { .. } | Op::Hush | Op::Echo(_) => {}
+                Op::StartRecording(_) | Op::StopRecording => {}
+            }
+        }
         self.wake_at = wake_at;
         if let Needs::Over(over) = needs {
             self.over = Some(*over.clone());
@@ -159,6 +185,9 @@ impl Machine for Workflow {
             }
             Input::Resume if self.waiting.is_none() => self.step_and_record(now, Event::Proceed, out),
             Input::Resume => {}
+            Input::Fetched { no, outcome } => {
+                self.step_and_record(now, Event::Fetched { no, outcome }, out);
+            }
             Input::Stop { reason, detail } => {
                 self.step_and_record(now, Event::End { reason, detail }, out);
             }

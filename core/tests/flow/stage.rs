@@ -6,6 +6,7 @@ use holdline_core::fact::RunFact;
 use holdline_core::flow::action;
 use holdline_core::flow::script::*;
 use holdline_core::flow::{Run, RunSpec};
+use holdline_core::http::*;
 use holdline_core::limit::Limits;
 use holdline_core::notice::LineAnswer;
 use holdline_core::scene::*;
@@ -150,6 +151,32 @@ impl Stage {
         self.take(Event::Pressed { digit })
     }
 
+    /// What the last turn asks of others.
+    pub fn errands(&self) -> Vec<(FetchNo, Errand)> {
+        let errand = |op: &Op| match op {
+            Op::Fetch { no, errand } => Some((*no, errand.clone())),
+            _ => None,
+        };
+        self.ops.iter().filter_map(errand).collect()
+    }
+
+    /// The one request that the last turn makes.
+    pub fn asked(&self) -> HttpCall {
+        match self.errands().pop() {
+            Some((_, Errand::Http(call))) => *call,
+            other => panic!("no request: {other:?}"),
+        }
+    }
+
+    pub fn fetched(&mut self, outcome: Outcome) -> &mut Stage {
+        let (no, _) = self.errands().pop().expect("an errand");
+        self.take(Event::Fetched { no, outcome })
+    }
+
+    pub fn answered(&mut self, status: u16, body: Value) -> &mut Stage {
+        self.fetched(Ok(HttpReply { status, headers: Default::default(), body: ReplyBody::Json(body) }))
+    }
+
     /// The newest sound of the last turns ends.
     pub fn sounded(&mut self, sound: u64, how: SoundEnd, heard_ms: u64) -> &mut Stage {
         self.take(Event::Sounded { sound, heard_ms, how })
@@ -243,6 +270,13 @@ fn brief(op: &Op) -> String {
         Op::Echo(on) => format!("echo {on}"),
         Op::StartRecording(wish) => format!("record {} {}ch", wish.ordinal, wish.channels),
         Op::StopRecording => "stop recording".to_owned(),
+        Op::Fetch { no, errand: Errand::Http(call) } => {
+            format!("fetch {}.{}.{} {} {:?}", no.step, no.attempt, no.part, call.method, call.endpoint)
+        }
+        Op::Fetch { no, errand: Errand::Mail(mail) } => {
+            format!("mail {}.{}.{} {}", no.step, no.attempt, no.part, mail.to)
+        }
+        Op::Owe(delivery) => format!("owe {:?}", delivery.call.endpoint),
     }
 }
 

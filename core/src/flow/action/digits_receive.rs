@@ -67,7 +67,7 @@ impl Action for DigitsReceive {
                 }
             },
             Happened::Due => Step::Done(received(scene.typed, "timeout", "")),
-            Happened::Sounded { .. } | Happened::Recorded(_) => Step::Stay,
+            Happened::Sounded { .. } | Happened::Recorded(_) | Happened::Fetched { .. } => Step::Stay,
         })
     }
 }

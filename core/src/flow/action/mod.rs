@@ -11,14 +11,21 @@ mod connect;
 mod digits_receive;
 mod digits_send;
 mod echo;
+mod email_send;
 mod empty;
+mod fetch;
 mod goto;
 mod hangup;
+mod http_request;
+mod message_send;
+mod openai_chat;
 pub mod parameters;
 mod play;
 mod queue_join;
+mod recipients;
 mod recording_start;
 mod recording_stop;
+mod salesforce_create_record;
 pub mod scene;
 mod sleep;
 mod sound;
@@ -26,15 +33,17 @@ mod speech_receive;
 mod stop;
 mod talk;
 mod variable_set;
+mod webhook_send;
 
 pub use parameters::Parameters;
 pub use queue_join::wait_verbs;
-pub use scene::{Live, RecordingNow, Road, Scene};
+pub use scene::{Live, Outside, RecordingNow, Road, Scene};
 
 use super::declare::Declared;
 use super::fact::RecordingMark;
 use super::script::ActionNode;
 use crate::document::Verb;
+use crate::http::Outcome;
 use crate::notice::LineAnswer;
 use crate::scene::{EndReason, ErrorClass, RecordingReport, SoundEnd};
 use serde_json::Value;
@@ -53,6 +62,11 @@ pub trait Action: Sync {
     /// The parameter that may hold SSML: values in it are escaped.
     fn markup(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether it suspends with these parameters: what doesn't is counted by the guard against endless loops.
+    fn waits(&self, _parameters: &Parameters<'_>) -> bool {
+        self.declared().waits
     }
 
     /// Whether it reads `call.digits` by itself, beyond what its parameters mention.
@@ -104,6 +118,8 @@ pub struct Done {
     /// The jump counts for this activation.
     pub counted: bool,
     pub recording: Option<RecordingMark>,
+    /// Pushed as a stack: the flow goes on after this action when they are done.
+    pub push: Option<Vec<ActionNode>>,
 }
 
 impl Done {
@@ -138,6 +154,11 @@ pub enum Happened<'e> {
         how: &'e SoundEnd,
     },
     Recorded(&'e RecordingReport),
+    /// What came of the errand of this number in the attempt.
+    Fetched {
+        part: u32,
+        outcome: &'e Outcome,
+    },
     /// Its `live.due` has come.
     Due,
 }
@@ -148,11 +169,17 @@ pub enum Happened<'e> {
 pub struct Fault {
     pub class: ErrorClass,
     pub message: String,
+    /// What the other side said: `${error.output}`.
+    pub output: Option<Box<Value>>,
 }
 
 impl Fault {
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Fault {
-        Fault { class, message: message.into() }
+        Fault { class, message: message.into(), output: None }
+    }
+
+    pub fn with_output(self, output: Value) -> Fault {
+        Fault { output: Some(Box::new(output)), ..self }
     }
 
     pub fn invalid(message: impl Into<String>) -> Fault {
@@ -174,29 +201,22 @@ pub const LATER: &[&str] = &[
     "condition_datetime",
     "condition_variable",
     "each",
-    "email_send",
     "external_media_start",
     "external_media_stop",
-    "fetch",
     "fetch_flow",
     "fork-join",
-    "http/request",
     "loop",
     "loopBreak",
     "map",
-    "message_send",
     "mute",
     "on-error",
-    "openai/chat",
     "parallel",
-    "salesforce/createRecord",
     "subflow",
     "terminate",
     "transcribe_recording",
     "transcribe_start",
     "transcribe_stop",
     "waitForApproval",
-    "webhook_send",
 ];
 
 /// Every action, by name.
@@ -210,18 +230,25 @@ pub fn table() -> &'static [&'static dyn Action] {
         &digits_receive::DigitsReceive,
         &digits_send::DigitsSend,
         &echo::Echo,
+        &email_send::EmailSend,
         &empty::Empty,
+        &fetch::Fetch,
         &goto::Goto,
         &hangup::Hangup,
+        &http_request::HttpRequest,
+        &message_send::MessageSend,
+        &openai_chat::OpenAiChat,
         &play::Play,
         &queue_join::QueueJoin,
         &recording_start::RecordingStart,
         &recording_stop::RecordingStop,
+        &salesforce_create_record::SalesforceCreateRecord,
         &sleep::Sleep,
         &speech_receive::SpeechReceive,
         &stop::Stop,
         &talk::Talk,
         &variable_set::VariableSet,
+        &webhook_send::WebhookSend,
     ]
 }
 

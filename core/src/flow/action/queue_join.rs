@@ -122,6 +122,7 @@ fn perform(node: &ActionNode, vars: &Vars, now: Now) -> Option<Step> {
         recording: None,
         next_recording: 0,
         first_sound: 0,
+        outside: None,
         live: &mut Live::default(),
         ops: &mut Vec::new(),
     };

@@ -1,13 +1,19 @@
 //! All that an action may see and touch.
 
-use super::{Parameters, Want};
+use super::{Fault, Parameters, Want};
+use crate::flow::fact::Begun;
 use crate::flow::script::ActionNode;
+use crate::flow::stack::Frame;
 use crate::flow::vars::Vars;
-use crate::scene::{Line, Op, Sound};
+use crate::http::{Errand, FetchNo, HttpCall};
+use crate::scene::{ErrorClass, Line, Op, Sound};
 use crate::{Now, Tick};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::time::Duration;
+
+/// Recognised by many services; no other name is as widely understood.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 pub struct Scene<'a> {
     pub now: Now,
@@ -35,8 +41,28 @@ pub struct Scene<'a> {
     pub next_recording: u64,
     /// First number of this attempt's sounds.
     pub first_sound: u64,
+    /// What an errand to another system needs to know; none where none can be done (a queue's wait flow).
+    pub outside: Option<Outside<'a>>,
     pub live: &'a mut Live,
     pub ops: &'a mut Vec<Op>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    pub begun: &'a Begun,
+    pub step: u64,
+    pub attempt: u32,
+    pub timeout_ms: u64,
+    /// What targets of fetched actions may name.
+    pub frames: &'a [Frame],
+}
+
+impl Outside<'_> {
+    /// The same for all attempts and restarts of a step, another for every other step and errand.
+    pub fn idempotency_key(&self, part: u32) -> String {
+        let (run, step) = (self.begun.id, self.step);
+        if part == 0 { format!("{run}-{step}") } else { format!("{run}-{step}-{part}") }
+    }
 }
 
 /// The recording of this run, as an action sees it.
@@ -58,6 +84,12 @@ pub struct Live {
     /// It lives on the stream: without one it stands still, and begins again when the line is back.
     pub on_stream: bool,
     pub sounds: VecDeque<u64>,
+    /// The errand that is waited for.
+    pub fetching: Option<u32>,
+    /// Instead of the policy's.
+    pub timeout_ms: Option<u64>,
+    /// To be remembered, whatever comes of the attempt.
+    pub remember: Option<serde_json::Value>,
     pub heard_ms: u64,
     pub hushed: bool,
     pub echoing: bool,
@@ -93,6 +125,37 @@ impl Scene<'_> {
         let sound = self.first_sound + self.live.sounds.len() as u64;
         self.live.sounds.push_back(sound);
         self.ops.push(Op::Sound { sound, what });
+    }
+
+    pub fn outside(&self) -> Result<Outside<'_>, Fault> {
+        self.outside.ok_or_else(|| Fault::new(ErrorClass::Rejected, "other systems can't be asked from here"))
+    }
+
+    /// How long an errand of this attempt may take.
+    pub fn errand_timeout_ms(&mut self) -> Result<u64, Fault> {
+        if let Some(own) = self.parameters.amount("timeout") {
+            self.live.timeout_ms = Some(own);
+        }
+        let by_policy = self.outside()?.timeout_ms;
+        Ok(self.live.timeout_ms.unwrap_or(by_policy))
+    }
+
+    /// Asks another system, as a part of this attempt. Asking twice does nothing twice, where the other side knows
+    /// the header.
+    pub fn fetch(&mut self, part: u32, mut call: HttpCall) -> Result<(), Fault> {
+        let key = self.outside()?.idempotency_key(part);
+        if call.method.is_unsafe() && !call.has_header(IDEMPOTENCY_KEY) {
+            call.headers.push((IDEMPOTENCY_KEY.to_owned(), key));
+        }
+        self.run_errand(part, Errand::Http(Box::new(call)))
+    }
+
+    pub fn run_errand(&mut self, part: u32, errand: Errand) -> Result<(), Fault> {
+        let Outside { begun, step, attempt, .. } = self.outside()?;
+        let no = FetchNo { run: begun.id, step, attempt, part };
+        self.live.fetching = Some(part);
+        self.ops.push(Op::Fetch { no, errand });
+        Ok(())
     }
 
     /// Forgets what was typed ahead.

@@ -31,7 +31,9 @@ pub fn resume(scene: &mut Scene<'_>, happened: &Happened<'_>) -> Result<Step, Fa
             Ok(Step::Stay)
         }
         Happened::Sounded { sound, heard_ms, how } => ended(scene, *sound, *heard_ms, how),
-        Happened::Performed(_) | Happened::Recorded(_) | Happened::Due => Ok(Step::Stay),
+        Happened::Performed(_) | Happened::Recorded(_) | Happened::Fetched { .. } | Happened::Due => {
+            Ok(Step::Stay)
+        }
     }
 }
 
