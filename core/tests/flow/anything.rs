@@ -3,11 +3,12 @@
 use crate::stage::*;
 use holdline_core::document::Verb;
 use holdline_core::flow::script::MediaPreference;
+use holdline_core::http::{FetchNo, HttpReply, NoReply, Outcome, ReplyBody};
 use holdline_core::notice::LineAnswer;
 use holdline_core::scene::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn any_action() -> impl Strategy<Value = Value> {
     let target = prop_oneof![Just("a0"), Just("a2"), Just("a5"), Just("gone")];
@@ -32,6 +33,10 @@ fn any_action() -> impl Strategy<Value = Value> {
         Just(json!({"type": "variable_set", "with": {"key": "k", "value": "${k}1"}, "when": "${d}"})),
         Just(json!({"type": "talk", "with": {"text": "r"}, "retry": {"attempts": 2, "initial_ms": 100, "factor": 1.0, "max_ms": 100, "jitter": 0.0, "non_retryable": [], "retryable": ["internal"]}, "on_error": {"goto": "a0"}})),
         Just(json!({"type": "hangup"})),
+        Just(json!({"type": "http/request", "name": "h", "with": {"url": "http://x/${d}"}, "retry": {"attempts": 2, "initial_ms": 100, "factor": 1.0, "max_ms": 100, "jitter": 0.0, "non_retryable": [], "retryable": []}, "on_error": "continue"})),
+        Just(json!({"type": "message_send", "with": {"source": "+1", "destinations": ["+2", "+3"], "text": "t"}})),
+        any::<bool>().prop_map(|sync| json!({"type": "webhook_send", "with": {"uri": "http://x", "data": 1, "sync": sync}})),
+        Just(json!({"type": "fetch", "with": {"event_url": "http://x"}, "on_error": "continue"})),
     ]
 }
 
@@ -46,6 +51,8 @@ enum Happens {
     Passes(u64),
     Crash,
     Push(Value),
+    /// One of the errands so far is answered.
+    Fetched(usize, Outcome),
     End,
 }
 
@@ -62,7 +69,17 @@ fn anything() -> impl Strategy<Value = Happens> {
         1 => Just(LineAnswer::Dialed { status: "busy".into(), call_sid: None, duration_s: None, recording_url: None }),
         1 => Just(LineAnswer::Queued { result: "left".into(), wait_seconds: None }),
     ];
+    let reply = |status, text: &str| {
+        Ok(HttpReply { status, headers: BTreeMap::new(), body: ReplyBody::Text(text.into()) })
+    };
+    let outcome = prop_oneof![
+        Just(reply(200, r#"[{"type": "beep"}]"#)),
+        Just(reply(500, "no")),
+        Just(reply(201, "")),
+        Just(Err(NoReply { class: ErrorClass::Unavailable, message: "m".into() })),
+    ];
     prop_oneof![
+        5 => (0..3usize, outcome).prop_map(|(back, outcome)| Happens::Fetched(back, outcome)),
         5 => line.prop_map(Happens::Posture),
         6 => answer.prop_map(Happens::Back),
         4 => prop::sample::select(vec!['1', '2', '#']).prop_map(Happens::Press),
@@ -76,7 +93,7 @@ fn anything() -> impl Strategy<Value = Happens> {
 }
 
 /// What holds after every turn.
-fn check(stage: &Stage, heard: &mut BTreeSet<u64>) {
+fn check(stage: &Stage, heard: &mut BTreeSet<u64>, errands: &mut BTreeSet<FetchNo>) {
     for op in &stage.ops {
         match op {
             Op::Render(_) => assert_eq!(stage.line, Line::Asking),
@@ -85,6 +102,12 @@ fn check(stage: &Stage, heard: &mut BTreeSet<u64>) {
                 assert!(heard.last().is_none_or(|last| last < sound), "numbers of sounds rise");
                 heard.insert(*sound);
             }
+            Op::Fetch { no, .. } => {
+                assert!(errands.last().is_none_or(|last| last < no), "numbers of errands rise");
+                errands.insert(*no);
+                assert!(stage.view()["current_action"] != Value::Null);
+            }
+            Op::Owe(_) => {}
             Op::Echo(_) | Op::StartRecording(_) | Op::StopRecording | Op::Hush => {
                 assert_eq!(stage.line, Line::Streaming)
             }
@@ -131,9 +154,9 @@ proptest! {
         script.limits.stack_depth = 3;
         let mut stage = Stage::with(spec(script));
         stage.local_speech = local_speech;
-        let mut heard = BTreeSet::new();
+        let (mut heard, mut errands) = (BTreeSet::new(), BTreeSet::new());
         stage.proceed(Line::Asking);
-        check(&stage, &mut heard);
+        check(&stage, &mut heard, &mut errands);
         for event in events {
             let was_over = matches!(stage.needs, Needs::Over(_));
             match event {
@@ -155,9 +178,13 @@ proptest! {
                 Happens::Passes(ms) => { stage.after_ms(ms); }
                 Happens::Crash => { stage.crash(); let line = stage.line; stage.proceed(if line == Line::Asking { Line::Away } else { line }); }
                 Happens::Push(action) => { stage.push(&json!([action])); }
+                Happens::Fetched(back, outcome) => match errands.iter().rev().nth(back).copied() {
+                    Some(no) => { stage.take(Event::Fetched { no, outcome }); }
+                    None => { stage.take(Event::Due); }
+                },
                 Happens::End => { stage.take(Event::End { reason: EndReason::Stopped, detail: None }); }
             }
-            check(&stage, &mut heard);
+            check(&stage, &mut heard, &mut errands);
             if was_over {
                 prop_assert!(matches!(stage.needs, Needs::Over(_)) && stage.ops.is_empty());
             }

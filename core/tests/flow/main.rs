@@ -5,3 +5,4 @@ mod control;
 mod line;
 mod stage;
 mod stream;
+mod world;
