@@ -5,6 +5,7 @@ use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry};
 use crate::journal_writer::{Append, Close, JournalWriter};
 use crate::obituary::{Died, Obituary};
+use crate::outbox::{Outside, Owed};
 use crate::port::audio::Audio;
 use crate::port::recording::{RecordingFile, Recordings};
 use crate::post::{Held, Posted};
@@ -35,6 +36,7 @@ pub struct House {
     pub flows: Addr<FlowRegistry>,
     pub audio: Arc<dyn Audio>,
     pub recordings: Arc<dyn Recordings>,
+    pub outside: Outside,
 }
 
 pub struct CallSession {
@@ -50,6 +52,7 @@ pub struct CallSession {
     sockets: BTreeMap<StreamNo, Socket>,
     recording: Option<Box<dyn RecordingFile>>,
     begin: Option<Begin>,
+    outbox: Held<Owed>,
     obituary: Obituary<CallId>,
 }
 
@@ -117,6 +120,7 @@ impl CallSession {
             key: Key::Call(sid),
             workflow: call.state().sub_workflow.clone(),
             driver: Driver::new(house.clock, call),
+            outbox: Held::new(house.outside.outbox.clone()),
             house,
             flow: None,
             first: Vec::new(),
@@ -146,7 +150,7 @@ impl CallSession {
     fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
         let wall_ms = self.driver.clock().now().wall_ms;
         let mut batch = std::mem::take(&mut self.first);
-        batch.extend(facts.into_iter().map(|fact| Entry { key: self.key.clone(), wall_ms, fact }));
+        batch.extend(facts.into_iter().map(|fact| Entry { key: fact.key(&self.key), wall_ms, fact }));
         let (written, done) = oneshot::channel();
         let append = self.house.journal.send(Append { batch, written });
         let wait = async move {
@@ -276,6 +280,15 @@ impl Owner for CallSession {
             Effect::Transmit { stream, out } => self.transmit(stream, out, ctx),
             Effect::CloseStream { stream, code } => self.close_stream(stream, code),
             Effect::Load { sound, what } => self.load(sound, &what, ctx),
+            Effect::Fetch { no, errand } => {
+                let asking = self.house.outside.world.perform(errand).into_actor(self);
+                ctx.spawn(asking.map(move |outcome, actor, ctx| {
+                    actor.turn(Input::Fetched { no, outcome }, ctx);
+                }));
+            }
+            Effect::Deliver(delivery) => {
+                self.outbox.post(Owed(delivery));
+            }
             Effect::OpenRecording { file, channels, .. } => {
                 self.recording = Some(self.house.recordings.open(&file, channels));
             }

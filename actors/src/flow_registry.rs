@@ -4,6 +4,7 @@ use crate::call_session::Mail;
 use crate::clock::Clock;
 use crate::journal_writer::{JournalWriter, ReadRun};
 use crate::obituary::Died;
+use crate::outbox::Outside;
 use crate::parent_workflow::{ParentWorkflow, Tell};
 use crate::post::Held;
 use actix::{
@@ -21,12 +22,13 @@ const MAILBOX: usize = 1024;
 pub struct FlowRegistry {
     clock: Clock,
     journal: Addr<JournalWriter>,
+    outside: Outside,
     live: BTreeMap<RunId, Held<Tell>>,
 }
 
 impl FlowRegistry {
-    pub fn new(clock: Clock, journal: Addr<JournalWriter>) -> FlowRegistry {
-        FlowRegistry { clock, journal, live: BTreeMap::new() }
+    pub fn new(clock: Clock, journal: Addr<JournalWriter>, outside: Outside) -> FlowRegistry {
+        FlowRegistry { clock, journal, outside, live: BTreeMap::new() }
     }
 
     /// Folds a main workflow from its facts and wakes it.
@@ -51,7 +53,7 @@ impl FlowRegistry {
                 return;
             };
             let held = actor.live.entry(run).or_insert_with(|| {
-                let parent = ParentWorkflow::new(actor.clock, actor.journal.clone(), run, workflow, ctx.address());
+                let parent = ParentWorkflow::new(actor.clock, actor.journal.clone(), actor.outside.clone(), run, workflow, ctx.address());
                 Held::new(parent.start())
             });
             held.post(tell.unwrap_or(Tell::Resume));

@@ -6,6 +6,8 @@ use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry};
 use crate::journal_writer::{Append, Close, JournalWriter};
 use crate::obituary::Obituary;
+use crate::outbox::{Outside, Owed};
+use crate::port::http::World;
 use crate::post::Held;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use holdline_core::call::Input as CallInput;
@@ -14,6 +16,7 @@ use holdline_core::scene::EndReason;
 use holdline_core::workflow::{Effect, Input, Workflow};
 use holdline_core::{CallId, RunId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub struct ParentWorkflow {
@@ -22,6 +25,8 @@ pub struct ParentWorkflow {
     run: RunId,
     /// Who is to be told that the completion is on disk.
     calls: BTreeMap<CallId, Held<Mail>>,
+    world: Arc<dyn World>,
+    outbox: Held<Owed>,
     _obituary: Obituary<RunId>,
 }
 
@@ -29,6 +34,7 @@ impl ParentWorkflow {
     pub fn new(
         clock: Clock,
         journal: Addr<JournalWriter>,
+        outside: Outside,
         run: RunId,
         workflow: Workflow,
         registry: Addr<FlowRegistry>,
@@ -38,6 +44,8 @@ impl ParentWorkflow {
             journal,
             run,
             calls: BTreeMap::new(),
+            world: outside.world,
+            outbox: Held::new(outside.outbox),
             _obituary: Obituary::new(run, registry.recipient()),
         }
     }
@@ -45,7 +53,8 @@ impl ParentWorkflow {
     fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
         let wall_ms = self.driver.clock().now().wall_ms;
         let key = Key::Run(self.run);
-        let batch = facts.into_iter().map(|fact| Entry { key: key.clone(), wall_ms, fact }).collect();
+        let entry = |fact: Fact| Entry { key: fact.key(&key), wall_ms, fact };
+        let batch = facts.into_iter().map(entry).collect();
         let (written, done) = oneshot::channel();
         let append = self.journal.send(Append { batch, written });
         let wait = async move {
@@ -104,6 +113,15 @@ impl Owner for ParentWorkflow {
                 if let Some(session) = self.calls.remove(&call) {
                     session.post(Mail::Input(CallInput::Acked));
                 }
+            }
+            Effect::Fetch { no, errand } => {
+                let asking = self.world.perform(errand).into_actor(self);
+                ctx.spawn(asking.map(move |outcome, actor, ctx| {
+                    actor.turn(Input::Fetched { no, outcome }, ctx);
+                }));
+            }
+            Effect::Deliver(delivery) => {
+                self.outbox.post(Owed(delivery));
             }
             Effect::Over { run, over } => {
                 tracing::info!(%run, end_reason = over.reason.as_str(), "main workflow ended");

@@ -38,6 +38,8 @@ pub enum Kind {
     Calls,
     /// Calls hold the runs of their sub-workflows.
     CallsAndRuns,
+    /// Owed and dead; those that were taken are forgotten.
+    Deliveries,
 }
 
 /// A story and its place in the list.
@@ -114,6 +116,11 @@ impl Journal for MemoryJournal {
     }
 
     fn close(&mut self, key: &Key) -> Result<(), JournalError> {
+        if matches!(key, Key::Delivery(_)) {
+            // Nobody asks for a message that was taken; its step tells of it.
+            self.forget(key);
+            return Ok(());
+        }
         if let Some(story) = self.stories.get_mut(key).filter(|story| !story.ended) {
             story.ended = true;
             self.ended.push_back(key.clone());
@@ -129,7 +136,8 @@ impl Journal for MemoryJournal {
     fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
         let wanted = |key: &Key| match kind {
             Kind::Calls => matches!(key, Key::Call(_)),
-            Kind::CallsAndRuns => true,
+            Kind::CallsAndRuns => !matches!(key, Key::Delivery(_)),
+            Kind::Deliveries => matches!(key, Key::Delivery(_)),
         };
         let rows = self.order.range(..after.unwrap_or(u64::MAX)).rev().filter(|(_, key)| wanted(key));
         Ok(rows.take(limit).map(|(place, key)| Listed { place: *place, key: key.clone() }).collect())
@@ -150,6 +158,6 @@ impl Journal for MemoryJournal {
 pub fn call_of(key: &Key) -> Option<&CallId> {
     match key {
         Key::Call(call) => Some(call),
-        Key::Run(_) => None,
+        Key::Run(_) | Key::Delivery(_) => None,
     }
 }

@@ -116,8 +116,8 @@ struct Held {
 
 #[derive(Debug)]
 pub enum Input {
-    /// It is on disk, alone or with more facts of its story.
-    Open(Row),
+    /// They are on disk. At a start all of them come at once: only then is it known which is first in its lane.
+    Open(Vec<Row>),
     /// A dead letter that somebody asks for.
     Redrive(Row),
     Sent {
@@ -337,7 +337,7 @@ impl Machine for Outbox {
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
-            Input::Open(row) => self.open(now, row, out),
+            Input::Open(rows) => rows.into_iter().for_each(|row| self.open(now, row, out)),
             Input::Redrive(mut row) if row.state == State::Dead => {
                 self.decide(&mut row, OutboxFact::Redriven { at: now.wall_ms }, out);
                 self.open(now, row, out);
@@ -368,3 +368,6 @@ fn chance(id: DeliveryId, attempt: u32) -> f64 {
     let number = hash.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
     f64::from(number) / f64::from(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
