@@ -153,7 +153,7 @@ pub fn repair_all(dir: &Path) -> io::Result<usize> {
     let mut repaired = 0;
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if !path.extension().is_some_and(|ending| ending == "wav") || !path.is_file() {
+        if path.extension().is_none_or(|ending| ending != "wav") || !path.is_file() {
             continue;
         }
         match repair(&path) {
