@@ -1,5 +1,6 @@
 //! The actors' ports made real: disk, network, programs.
 
+pub mod audio;
 pub mod http;
 pub mod instance;
 pub mod recordings;
