@@ -25,6 +25,8 @@ use holdline_core::provider::twilio::signature::Keys;
 use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use crate::adapter::audio::AudioPort;
+use crate::adapter::http::HttpPort;
 use crate::adapter::instance::instance_key;
 use crate::adapter::recordings::DiskRecordings;
 use crate::config::{Config, Speech};
@@ -90,6 +92,14 @@ impl Runtime {
         let tokens = Tokens::new(&config.control.tokens);
         if let Some(library) = parts.library.as_ref().filter(|_| config.flows.reload) {
             library.watch();
+        }
+        for (setting, id) in [
+            ("default_workflow", &config.default_workflow),
+            ("overflow_workflow", &config.calls.overflow_workflow),
+        ] {
+            if let Some(id) = id.as_ref().filter(|id| door.book.find(id).is_none()) {
+                tracing::warn!(setting, workflow = %id, "no workflow has the id that a setting names");
+            }
         }
         let drain_timeout = config.calls.drain_timeout;
         Runtime { door, calls, directory, public, tokens, drain_timeout, library: parts.library }
@@ -205,27 +215,13 @@ pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
         format!("can't make the data folder {}: {error}; [journal] path sets it", data.display())
     })?;
     let library = Arc::new(FlowLibrary::load(config));
+    let http = Arc::new(HttpPort::new(&config.http));
     Ok(Parts {
         book: library.clone(),
-        library: Some(library),
-        audio: Arc::new(NoAudio),
+        library: Some(library.clone()),
+        audio: Arc::new(AudioPort::new(config, library.clone(), http)),
         recordings: Arc::new(DiskRecordings::start(&data.join("recordings"))?),
         journal: memory_journal(),
         instance_key: instance_key(data)?,
     })
-}
-struct NoAudio;
-impl Audio for NoAudio {
-    fn load(
-        &self,
-        _: &holdline_core::WorkflowId,
-        what: &holdline_core::scene::Sound,
-    ) -> futures::future::BoxFuture<'static, holdline_actors::port::audio::Loaded> {
-        use holdline_core::scene::Sound;
-        let r = match what {
-            Sound::Beep { hz, ms } => Ok(holdline_core::media::tone::beep(*hz, *ms).unwrap().into()),
-            _ => Err((holdline_core::scene::ErrorClass::Unavailable, "x".into())),
-        };
-        Box::pin(std::future::ready(r))
-    }
 }
