@@ -41,7 +41,7 @@ impl Call {
             return;
         }
         match self.state.newest() {
-            0 => self.make(now, ask, key, Event::Proceed),
+            0 => self.make(ask, key, Event::Proceed, out),
             1 if !self.moved_on(1) => self.give_again(now, ask, 1, key, out),
             newest => self.return_for(now, ask, newest, answer, key, out),
         }
@@ -63,7 +63,7 @@ impl Call {
         }
         let newest = self.state.newest();
         match x {
-            _ if newest == 0 => self.make(now, ask, key, Event::Proceed),
+            _ if newest == 0 => self.make(ask, key, Event::Proceed, out),
             Some(x) if x >= 1 && x < newest => self.give_again(now, ask, x + 1, key, out),
             Some(x) if x == newest => self.return_for(now, ask, newest, answer, key, out),
             // A fallback without a number: go on only from a document that is known to be done.
@@ -132,7 +132,7 @@ impl Call {
         self.decide(now, CallFact::Returned { exchange });
         // Once the stream has started, the verbs before it were acknowledged by that.
         let event = if started { Event::Proceed } else { Event::Performed { answer } };
-        self.make(now, ask, key, event);
+        self.make(ask, key, event, out);
     }
 
     fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, out: &mut Vec<Effect>) {

@@ -49,11 +49,10 @@ pub(super) struct Making {
 
 impl Call {
     /// Makes the next document by a turn that begins with `event`.
-    pub(super) fn make(&mut self, _now: Now, ask: AskNo, key: Option<String>, event: Event) {
-        if let Some(making) = &mut self.making {
+    pub(super) fn make(&mut self, ask: AskNo, key: Option<String>, event: Event, out: &mut Vec<Effect>) {
+        if self.making.is_some() {
             // The very first webhook, asked twice before its document stands.
-            making.waiters.push(ask);
-            making.keys.extend(key);
+            self.join(ask, key, out);
             return;
         }
         self.making = Some(Making { waiters: vec![ask], keys: key.into_iter().collect() });

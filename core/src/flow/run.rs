@@ -6,6 +6,7 @@
 use super::action::{Happened, Live, wait_verbs};
 use super::engine::{Block, Draft};
 use super::fact::{Begun, FactError, RunFact, VERSION};
+use super::history::Entry;
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::State;
@@ -17,6 +18,9 @@ use crate::scene::{EndReason, Event, Line, Needs, Posture, Reference, RunOver, T
 use crate::{Now, Tick};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+
+/// Ordinals of stacks, apart from those of child runs.
+const PUSHED: u64 = 1 << 32;
 
 const KEYS: &str = "0123456789*#ABCD";
 
@@ -50,6 +54,8 @@ pub(super) struct Passing {
     pub deadline: Option<Tick>,
     /// When its next attempt is due.
     pub retry: Option<Tick>,
+    /// The next attempt is due, and waits for the line instead of the clock.
+    pub stuck: bool,
     /// The turn was cut for being long; the next one follows at once.
     pub yielded: Option<Tick>,
 }
@@ -88,6 +94,7 @@ impl Run {
         let mut draft = Draft::new(now, posture.clone());
         self.freeze(posture.line);
         self.passing.yielded = None;
+        self.passing.stuck = false;
         self.happen(&mut draft, event);
         let block = self.go_on(&mut draft);
         let needs = self.needs(posture.line, block);
@@ -96,9 +103,9 @@ impl Run {
 
     /// When the run wants [`Event::Due`].
     pub fn wake_at(&self) -> Option<Tick> {
-        let Passing { live, deadline, retry, yielded } = &self.passing;
+        let Passing { live, deadline, retry, stuck, yielded } = &self.passing;
         let due = live.as_ref().and_then(|live| live.due);
-        [due, *deadline, *retry, *yielded].into_iter().flatten().min()
+        [due, *deadline, retry.filter(|_| !stuck), *yielded].into_iter().flatten().min()
     }
 
     /// The only change of durable state: a turn applies its own facts as it decides them, a fold those of old.
@@ -124,16 +131,44 @@ impl Run {
     }
 
     /// The verbs of the wait document that the caller hears in its `turn`-th turn (from 1) of waiting in a queue. The
-    /// same turn gives the same verbs; none are needed when the caller is in no queue.
+    /// same turn gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
     pub fn wait_turn(&mut self, now: Now, turn: u32) -> Vec<Verb> {
-        let queued = self.state.pending.last().and_then(|pending| self.state.history.entry(pending.step));
-        let flow: &[ActionNode] = match queued {
-            Some(entry) if entry.node.kind == "queue_join" => {
-                entry.node.lists.get("wait_flow").map_or(&[], Vec::as_slice)
-            }
-            _ => &[],
-        };
-        wait_verbs(&Arc::new(List::new(flow)), &self.state.vars, now, turn)
+        let flow = self.queued().and_then(|entry| entry.node.lists.get("wait_flow"));
+        wait_verbs(&Arc::new(List::new(flow.into_iter().flatten())), &self.state.vars, now, turn)
+    }
+
+    /// The workflow that a waiting caller hears, when the wait flow is one by id: its owner knows where to find it.
+    pub fn wait_workflow(&self) -> Option<&str> {
+        self.queued()?.parameters.get("wait_flow")?.as_str()
+    }
+
+    /// As [`Run::wait_turn`], with the actions of [`Run::wait_workflow`].
+    pub fn wait_turn_of(&self, now: Now, turn: u32, actions: &[ActionNode]) -> Vec<Verb> {
+        wait_verbs(&Arc::new(List::new(actions)), &self.state.vars, now, turn)
+    }
+
+    /// The `queue_join` that is being performed.
+    fn queued(&self) -> Option<&Entry> {
+        let entry = self.state.history.entry(self.state.pending.last()?.step);
+        entry.filter(|entry| entry.node.kind == "queue_join")
+    }
+
+    /// Puts a list of actions on top: they run before what comes next, and then the flow goes on. The owner takes a
+    /// turn after it. A stack too many ends the run.
+    pub fn push(&mut self, now: Now, actions: Vec<ActionNode>) -> Vec<RunFact> {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        if self.state.over.is_some() {
+            return draft.facts;
+        }
+        let deepest = self.state.begun.script.limits.stack_depth;
+        if self.state.frames.len() >= usize::try_from(deepest).unwrap_or(usize::MAX) {
+            let detail = format!("{deepest} stacks are in use, one more was pushed");
+            self.over_with(&mut draft, EndReason::Limit, Some(detail), false, false);
+        } else {
+            let id = self.state.begun.id.child(PUSHED | self.state.pushes).to_string();
+            self.record(&mut draft, RunFact::Pushed { at: now.wall_ms, id, actions });
+        }
+        draft.facts
     }
 
     pub fn id(&self) -> RunId {
@@ -169,18 +204,22 @@ impl Run {
             Event::Proceed | Event::Due => {}
             Event::Performed { answer } => self.performed(draft, &answer),
             Event::Pressed { digit } => {
-                if KEYS.contains(digit) && self.state.typed.len() < DIGITS_MAX {
-                    self.record(draft, RunFact::Typed { digit });
+                if KEYS.contains(digit) {
+                    if self.state.typed.len() < DIGITS_MAX {
+                        self.record(draft, RunFact::Typed { digit });
+                    }
+                    self.tell(draft, &Happened::Pressed(digit));
                 }
-                self.tell(draft, &Happened::Pressed(digit));
             }
             Event::Sounded { sound, heard_ms, how } => {
                 self.tell(draft, &Happened::Sounded { sound, heard_ms, how: &how });
             }
-            Event::Recorded { report } => {
+            Event::Recorded { report } if self.state.records(report.ordinal) => {
                 self.record(draft, RunFact::Recorded { at: draft.now.wall_ms, report: report.clone() });
                 self.tell(draft, &Happened::Recorded(&report));
             }
+            // Of a recording that this run has no part in any more.
+            Event::Recorded { .. } => {}
             Event::Learned { name, value } => {
                 let name = super::vars::canonical(&name).to_owned();
                 if self.state.vars.runtime(&name) != Some(&value) {
