@@ -9,7 +9,7 @@ mod world;
 use std::time::Duration;
 
 use holdline_harness::network::caller::{Act, Moment, When};
-use holdline_harness::network::real::{Network, Story};
+use holdline_harness::network::real::Network;
 use holdline_harness::network::{FarEnd, LineConfig, Script, StatusEvent};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -60,13 +60,12 @@ async fn demo(stay: bool) -> Result<Exit, Box<dyn std::error::Error>> {
     ));
 
     let said = voice::sentence();
-    let line = line(&addresses.origin);
+    let mut line = line(&addresses.origin);
+    line.script = script(&said);
     let per_character = line.say_per_character;
     let began = Instant::now();
     tell(Duration::ZERO, CALLER, &format!("rings from {}", line.from));
     let (_, hands) = mpsc::channel(1);
-    let mut line = line;
-    line.script = script(&said);
     let story = Network::new()?.place(line, hands, tell_experience).await?;
     let control = format!("http://{}", addresses.control);
     let main = follow_main(&control, &story.call_sid, began).await?;
@@ -115,7 +114,8 @@ fn script(said: &[u8]) -> Script {
         .then(When::Since(Moment::Stream, millis(1500)), Act::Presses("5".to_owned()))
         // The beep is over by then.
         .then(When::After(millis(1300)), Act::Plays(said.into()))
-        .then(When::Heard("thank you for calling".to_owned(), millis(0)), Act::HangsUp)
+        // In the middle of the second menu.
+        .then(When::Heard("you talked for".to_owned(), millis(3000)), Act::HangsUp)
 }
 
 /// Shows the main workflow's steps as they come, until it has ended.
