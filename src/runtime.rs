@@ -24,8 +24,11 @@ use holdline_core::media::playout::PlayoutConfig;
 use holdline_core::provider::twilio::signature::Keys;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use crate::adapter::instance::instance_key;
+use crate::adapter::recordings::DiskRecordings;
 use crate::config::{Config, Speech};
 use crate::directory;
+use crate::flows::FlowLibrary;
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Directory};
 use crate::web::public::{self, Public};
@@ -36,6 +39,8 @@ const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// What a runtime is made of; each part can be another one's own.
 pub struct Parts {
     pub book: Arc<dyn FlowBook>,
+    /// Where the book is a folder that may change: watched, and read again by [`Runtime::reload`].
+    pub library: Option<Arc<FlowLibrary>>,
     pub audio: Arc<dyn Audio>,
     pub recordings: Arc<dyn Recordings>,
     pub journal: Box<dyn Journal>,
@@ -49,6 +54,7 @@ pub struct Runtime {
     public: Arc<Public>,
     tokens: Tokens,
     drain_timeout: Duration,
+    library: Option<Arc<FlowLibrary>>,
 }
 
 impl Runtime {
@@ -84,7 +90,11 @@ impl Runtime {
             start_deadline: config.calls.start_deadline,
         });
         let tokens = Tokens::new(&config.control.tokens);
-        Runtime { door, calls, directory, public, tokens, drain_timeout: config.calls.drain_timeout }
+        if let Some(library) = parts.library.as_ref().filter(|_| config.flows.reload) {
+            library.watch();
+        }
+        let drain_timeout = config.calls.drain_timeout;
+        Runtime { door, calls, directory, public, tokens, drain_timeout, library: parts.library }
     }
 
     /// The routes that the phone network asks.
@@ -125,7 +135,12 @@ impl Runtime {
     }
 
     /// Reads workflows again.
-    pub fn reload(&self) {}
+    pub fn reload(&self) {
+        if let Some(library) = self.library.clone() {
+            // It reads the disk: not on a thread that carries calls.
+            drop(tokio::task::spawn_blocking(move || library.reload()));
+        }
+    }
 
     /// Closes what is left, so that the network comes back to the next process.
     pub async fn hand_over(&self) {
@@ -182,13 +197,17 @@ fn mint(wall_ms: u64) -> Uuid {
 
 /// The parts that a configuration asks for.
 pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
-    let book = crate::flows::FlowLibrary::open(&config.flows.dir, &config.limits);
+    let data = &config.journal.path;
+    std::fs::create_dir_all(data)
+        .map_err(|error| format!("can't make the data folder {}: {error}; [journal] path sets it", data.display()))?;
+    let library = Arc::new(FlowLibrary::load(config));
     Ok(Parts {
-        book: Arc::new(book),
+        book: library.clone(),
+        library: Some(library),
         audio: Arc::new(NoAudio),
-        recordings: Arc::new(NoRecordings),
+        recordings: Arc::new(DiskRecordings::start(&data.join("recordings"))?),
         journal: memory_journal(),
-        instance_key: [7; 32],
+        instance_key: instance_key(data)?,
     })
 }
 struct NoAudio;
@@ -204,18 +223,5 @@ impl Audio for NoAudio {
             _ => Err((holdline_core::scene::ErrorClass::Unavailable, "x".into())),
         };
         Box::pin(std::future::ready(r))
-    }
-}
-struct NoRecordings;
-impl Recordings for NoRecordings {
-    fn open(&self, _: &str, _: u8) -> Box<dyn holdline_actors::port::recording::RecordingFile> {
-        Box::new(NoFile)
-    }
-}
-struct NoFile;
-impl holdline_actors::port::recording::RecordingFile for NoFile {
-    fn append(&mut self, _: Vec<u8>) {}
-    fn close(self: Box<Self>) -> futures::future::BoxFuture<'static, Result<u64, String>> {
-        Box::pin(std::future::ready(Ok(44)))
     }
 }

@@ -44,8 +44,11 @@ pub struct ConfigArguments {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct CheckArguments {
-    /// Workflows (.yaml, .yml, .json) and configuration files (.toml)
-    #[arg(value_name = "FILES", required = true)]
+    #[command(flatten)]
+    pub place: Place,
+    /// Workflows (.yaml, .yml, .json), folders of them, and configuration files (.toml); without any, the
+    /// configuration and all workflows of its folder
+    #[arg(value_name = "FILES")]
     pub files: Vec<PathBuf>,
     /// The result as JSON, on stdout
     #[arg(long)]
