@@ -198,8 +198,9 @@ fn mint(wall_ms: u64) -> Uuid {
 /// The parts that a configuration asks for.
 pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
     let data = &config.journal.path;
-    std::fs::create_dir_all(data)
-        .map_err(|error| format!("can't make the data folder {}: {error}; [journal] path sets it", data.display()))?;
+    std::fs::create_dir_all(data).map_err(|error| {
+        format!("can't make the data folder {}: {error}; [journal] path sets it", data.display())
+    })?;
     let library = Arc::new(FlowLibrary::load(config));
     Ok(Parts {
         book: library.clone(),

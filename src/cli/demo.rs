@@ -85,7 +85,10 @@ async fn demo(stay: bool) -> Result<Exit, Box<dyn std::error::Error>> {
         // Nobody is on the line any more, and nobody waits for the next process.
         server.end(std::future::ready(())).await;
         if !went_well {
-            complain(&format!("workflows, recordings and data of this run are kept in {}", folder.keep().display()));
+            complain(&format!(
+                "workflows, recordings and data of this run are kept in {}",
+                folder.keep().display()
+            ));
         }
     }
     Ok(if went_well { Exit::Fine } else { Exit::NotSo })

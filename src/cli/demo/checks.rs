@@ -93,13 +93,19 @@ fn streamed_barge_in(evidence: &Evidence<'_>) -> Result<String, String> {
         let found = lived.iter().find(|(at, experience)| *at >= from && wanted(experience));
         found.map(|(at, _)| *at)
     };
-    let up = find(&|lived| matches!(lived, Experience::StreamUp), Duration::ZERO).ok_or("no stream came up")?;
+    let up =
+        find(&|lived| matches!(lived, Experience::StreamUp), Duration::ZERO).ok_or("no stream came up")?;
     let key = find(&|lived| matches!(lived, Experience::Digit { .. }), up)
         .ok_or("no key was pressed on the stream")?;
-    let hushed = find(&|lived| matches!(lived, Experience::Cleared), key).ok_or("the music was not cleared")?;
+    let hushed =
+        find(&|lived| matches!(lived, Experience::Cleared), key).ok_or("the music was not cleared")?;
     let took = hushed.saturating_sub(key);
     if took > HUSHED_WITHIN {
-        return Err(format!("it took {} ms, expected {} at most", took.as_millis(), HUSHED_WITHIN.as_millis()));
+        return Err(format!(
+            "it took {} ms, expected {} at most",
+            took.as_millis(),
+            HUSHED_WITHIN.as_millis()
+        ));
     }
     let music = lived.iter().any(|(at, experience)| {
         *at >= hushed && matches!(experience, Experience::HearsAudio { ms, .. } if *ms >= 500)
@@ -118,9 +124,9 @@ fn echo(evidence: &Evidence<'_>) -> Result<String, String> {
         Some(_) => Ok(format!("all {} bytes came back as they were said", said.len())),
         None => {
             let same = (1..=said.len()).rev().step_by(160);
-            let longest = same.into_iter().find(|length| {
-                said.get(..*length).is_some_and(|part| position(&heard, part).is_some())
-            });
+            let longest = same
+                .into_iter()
+                .find(|length| said.get(..*length).is_some_and(|part| position(&heard, part).is_some()));
             let longest = longest.unwrap_or(0);
             Err(format!("of {} bytes only the first {longest} came back unchanged", said.len()))
         }
@@ -156,7 +162,9 @@ fn two_channels(file: &[u8]) -> Result<[Vec<i16>; 2], String> {
     let short = |at: usize| file.get(at..at + 2).and_then(|two| two.try_into().ok()).map(u16::from_le_bytes);
     let (channels, rate, bits) = (short(22), short(24), short(34));
     if (channels, rate, bits) != (Some(2), Some(8000), Some(16)) {
-        return Err(format!("expected 2 channels of 16 bits at 8000 Hz, got {channels:?}, {bits:?}, {rate:?}"));
+        return Err(format!(
+            "expected 2 channels of 16 bits at 8000 Hz, got {channels:?}, {bits:?}, {rate:?}"
+        ));
     }
     let samples = file.get(44..).unwrap_or_default().chunks_exact(4);
     let channel = |first: usize| {
@@ -212,7 +220,11 @@ fn main_workflow(evidence: &Evidence<'_>) -> Result<String, String> {
     let main = evidence.main.ok_or("it was not found")?;
     let word = |key: &str| main.get(key).and_then(Value::as_str).unwrap_or("nothing");
     if (word("status"), word("end_reason")) != ("ended", "completed") {
-        return Err(format!("expected it to be ended and completed, it is {} and {}", word("status"), word("end_reason")));
+        return Err(format!(
+            "expected it to be ended and completed, it is {} and {}",
+            word("status"),
+            word("end_reason")
+        ));
     }
     let subject = main.pointer("/outputs/note/subject").and_then(Value::as_str).unwrap_or("nothing");
     if !subject.starts_with("Call from +") {
