@@ -136,11 +136,14 @@ impl Call {
     }
 
     fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, out: &mut Vec<Effect>) {
-        if self.wants_hangup() || x == 0 || x > self.state.newest() {
+        if self.wants_hangup() {
             out.push(Effect::Answer { ask, answer: Answer::Hangup });
             return;
         }
-        out.push(Effect::WaitTurn { ask, exchange: x, turn: w });
+        // A caller who waits is never hung up on for a number that we don't know.
+        let newest = self.state.newest();
+        let exchange = if (1..=newest).contains(&x) { x } else { newest };
+        out.push(Effect::WaitTurn { ask, exchange, turn: w });
     }
 
     fn asked_status(&mut self, now: Now, ask: AskNo, notice: StatusNotice, out: &mut Vec<Effect>) {
