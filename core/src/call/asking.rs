@@ -123,16 +123,17 @@ impl Call {
         }
         self.drop_stream_for_return(now, out);
         self.deadlines.returned();
-        if let LineAnswer::Gathered { digits, .. } = &answer
-            && !digits.is_empty()
-        {
-            self.decide(now, CallFact::Digits { digits: digits.clone() });
+        // Returned already, and no document after it: the process died in between, and the network asks again.
+        if !self.state.exchange(exchange).is_some_and(|exchange| exchange.returned) {
+            if let LineAnswer::Gathered { digits, .. } = &answer
+                && !digits.is_empty()
+            {
+                self.decide(now, CallFact::Digits { digits: digits.clone() });
+            }
+            self.decide(now, CallFact::Returned { exchange });
         }
-        let started = self.state.exchange(exchange).is_some_and(|exchange| exchange.stream_started);
-        self.decide(now, CallFact::Returned { exchange });
-        // Once the stream has started, the verbs before it were acknowledged by that.
-        let event = if started { Event::Proceed } else { Event::Performed { answer } };
-        self.make(ask, key, event, out);
+        // Verbs that the start of the stream acknowledged are done already, unless the flow's word on it was lost.
+        self.make(ask, key, Event::Performed { answer }, out);
     }
 
     fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, out: &mut Vec<Effect>) {
