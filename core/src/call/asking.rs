@@ -42,7 +42,9 @@ impl Call {
         }
         match self.state.newest() {
             0 => self.make(ask, key, Event::Proceed, out),
-            1 if !self.moved_on(1) => self.give_again(now, ask, 1, key, out),
+            // Also when its stream is up: a repeated webhook must not end it. The token is used, so whoever gets the
+            // document a second time is led on by its Redirect.
+            1 => self.give_again(now, ask, 1, key, out),
             newest => self.return_for(now, ask, newest, answer, key, out),
         }
     }
@@ -194,10 +196,5 @@ impl Call {
     /// The network is past document `exchange`: it came back for more, or its stream has started.
     fn is_done_with(&self, exchange: u32) -> bool {
         self.state.exchange(exchange).is_some_and(|exchange| exchange.returned || exchange.stream_started)
-    }
-
-    /// Something newer than the document itself is under way.
-    fn moved_on(&self, exchange: u32) -> bool {
-        self.making.is_some() || self.is_done_with(exchange)
     }
 }
