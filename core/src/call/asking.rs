@@ -45,7 +45,24 @@ impl Call {
             // Also when its stream is up: a repeated webhook must not end it. The token is used, so whoever gets the
             // document a second time is led on by its Redirect.
             1 => self.give_again(now, ask, 1, key, out),
-            newest => self.return_for(now, ask, newest, answer, key, out),
+            newest => self.return_unnumbered(now, ask, newest, answer, key, out),
+        }
+    }
+
+    /// A return that names no document: go on only from one that is known to be done.
+    fn return_unnumbered(
+        &mut self,
+        now: Now,
+        ask: AskNo,
+        newest: u32,
+        answer: LineAnswer,
+        key: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.is_done_with(newest) {
+            self.return_for(now, ask, newest, answer, key, out);
+        } else {
+            self.give_again(now, ask, newest, key, out);
         }
     }
 
@@ -68,9 +85,7 @@ impl Call {
             _ if newest == 0 => self.make(ask, key, Event::Proceed, out),
             Some(x) if x >= 1 && x < newest => self.give_again(now, ask, x + 1, key, out),
             Some(x) if x == newest => self.return_for(now, ask, newest, answer, key, out),
-            // A fallback without a number: go on only from a document that is known to be done.
-            _ if self.is_done_with(newest) => self.return_for(now, ask, newest, answer, key, out),
-            _ => self.give_again(now, ask, newest, key, out),
+            _ => self.return_unnumbered(now, ask, newest, answer, key, out),
         }
     }
 
