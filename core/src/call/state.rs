@@ -83,7 +83,8 @@ impl CallState {
             max_duration_ms: *max_duration_ms,
             started_ms: wall_ms,
             ended_ms: None,
-            status: arrival.status,
+            // A call that is asked about is up; its end is told by a status of its own.
+            status: arrival.status.filter(|status| !status.is_terminal()),
             status_duration_s: None,
             exchanges: Vec::new(),
             streams: VecDeque::new(),
