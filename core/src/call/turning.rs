@@ -75,8 +75,14 @@ impl Call {
         if self.flow.over {
             return;
         }
-        if self.flow.todo.len() >= TODO_MAX && !matches!(event, Event::End { .. }) {
+        // Only keys come without end; whatever else is lost here would leave an action waiting for ever.
+        if self.flow.todo.len() >= TODO_MAX && matches!(event, Event::Pressed { .. }) {
             self.counters.ignored_inputs += 1;
+            return;
+        }
+        // One look at how the line stands is enough.
+        let looks = |todo: &Todo| todo.event == Event::Proceed && !todo.asking;
+        if event == Event::Proceed && self.flow.todo.back().is_some_and(looks) {
             return;
         }
         self.flow.todo.push_back(Todo { event, asking: false });
