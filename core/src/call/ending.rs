@@ -30,6 +30,8 @@ pub(super) struct Deadlines {
     /// When to look whether the stream has gone silent; looked at late, so that frames need not move it.
     idle: Option<Tick>,
     resend: Option<Tick>,
+    /// `<Hangup/>` was given to a request after the end began.
+    delivered: bool,
     /// Nothing can bring the call back; only the flow and open files are waited for.
     last: bool,
     grace: Duration,
@@ -82,7 +84,9 @@ impl Deadlines {
     }
 
     pub(super) fn hangup_delivered(&mut self, now: Now) {
-        if self.close.is_some() {
+        // Only the first time: a network that keeps asking must not keep the call from ending.
+        if self.close.is_some() && !self.delivered {
+            self.delivered = true;
             self.close = Some(now.tick + self.grace);
         }
     }
