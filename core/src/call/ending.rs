@@ -281,12 +281,12 @@ impl Call {
             self.tell_flow(Event::End { reason: EndReason::CallEnded, detail });
         } else if let Some(last) = self.state.exchanges.last() {
             let plan = last.plan.clone();
-            let untouched = !last.returned && !last.stream_started;
-            if untouched {
+            let performing = !last.returned && !last.token_used;
+            let straight_to_stream = plan.verbs.is_empty() && matches!(plan.ending, Ending::Stream { .. });
+            if performing && !straight_to_stream {
+                // Its verbs may still be under way: the network has no reason to come back before they end.
                 self.deadlines.given(now, &self.config.clone(), &plan);
-            }
-            if !untouched || matches!(plan.ending, Ending::Stream { .. }) {
-                self.deadlines.document = None;
+            } else {
                 self.deadlines.await_return(now, CallEnd::NoReturn);
             }
         } else {
