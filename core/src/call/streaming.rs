@@ -17,6 +17,8 @@ const TROUBLES_MAX: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) stream: StreamNo,
+    /// Whose token let it in.
+    exchange: u32,
     /// The network says that it has stopped.
     stopped: bool,
     /// To be left for a verb, or for good, as soon as what plays has ended.
@@ -68,10 +70,8 @@ impl Call {
     }
 
     fn admit(&mut self, now: Now, ask: AskNo, exchange: u32, out: &mut Vec<Effect>) {
-        let newest = self.state.newest();
         let used = self.state.exchange(exchange).is_none_or(|exchange| exchange.token_used);
-        let superseded =
-            (exchange + 1..=newest).any(|n| self.state.exchange(n).is_some_and(|newer| newer.stream_started));
+        let superseded = self.is_superseded(exchange);
         let why = if self.wants_hangup() {
             "the call is over"
         } else if used {
@@ -94,6 +94,12 @@ impl Call {
         out.push(Effect::Answer { ask, answer: Answer::Admitted { stream, exchange } });
     }
 
+    /// The stream of a newer document has started.
+    fn is_superseded(&self, exchange: u32) -> bool {
+        (exchange + 1..=self.state.newest())
+            .any(|newer| self.state.exchange(newer).is_some_and(|newer| newer.stream_started))
+    }
+
     pub(super) fn stream_up(
         &mut self,
         now: Now,
@@ -106,8 +112,9 @@ impl Call {
             out.push(Effect::CloseStream { stream, code: 1008 });
             return;
         };
-        let older = self.live.as_ref().is_some_and(|live| live.stream > stream);
-        if self.wants_hangup() || older {
+        let live = self.live.as_ref();
+        let older = live.is_some_and(|live| (live.exchange, live.stream) > (exchange, stream));
+        if self.wants_hangup() || older || self.is_superseded(exchange) {
             out.push(Effect::CloseStream { stream, code: 1000 });
             return;
         }
@@ -115,7 +122,7 @@ impl Call {
         let first = self.state.exchange(exchange).is_some_and(|exchange| !exchange.returned);
         self.decide(now, CallFact::StreamStarted { stream: stream.0, exchange, stream_sid });
         self.live =
-            Some(Live { stream, stopped: false, leaving: false, closed: false, last_heard: now.tick });
+            Some(Live { stream, exchange, stopped: false, leaving: false, closed: false, last_heard: now.tick });
         self.deadlines.stream_up(now, self.config.idle_timeout);
         self.desk.stream_up(now);
         // What stood before the stream in its document is done by now.
