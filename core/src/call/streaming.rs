@@ -78,8 +78,6 @@ impl Call {
             "the stream token was used"
         } else if superseded {
             "a newer stream has started"
-        } else if self.opening.admitted.len() >= OPENING_MAX {
-            "too many sockets at once"
         } else {
             ""
         };
@@ -89,6 +87,10 @@ impl Call {
         }
         let stream = StreamNo(self.state.last_stream + 1);
         self.decide(now, CallFact::TokenUsed { exchange, stream: stream.0 });
+        // A socket that was let in and never came tells nobody of it: the oldest makes room.
+        if self.opening.admitted.len() >= OPENING_MAX {
+            self.opening.admitted.pop_first();
+        }
         self.opening.admitted.insert(stream, exchange);
         self.write(out);
         out.push(Effect::Answer { ask, answer: Answer::Admitted { stream, exchange } });
