@@ -1,7 +1,7 @@
 //! Sockets of a call: who may open one, who takes over, what comes in on them.
 
 use super::*;
-use crate::document::Ending;
+use crate::document::{Ending, Plan};
 use crate::notice::LineAnswer;
 use crate::provider::twilio::token::is_stream_token;
 use crate::scene::Event;
@@ -56,6 +56,14 @@ impl Call {
 
     /// A bare stream named this call: it takes the unused token of the newest document.
     pub(super) fn asked_attach(&mut self, now: Now, ask: AskNo, out: &mut Vec<Effect>) {
+        if self.state.newest() == 0 && self.making.is_none() && !self.wants_hangup() {
+            // It was sent here by a document that is none of ours; ours begin behind it.
+            let ending =
+                Ending::Stream { parameters: vec![("callSid".into(), self.state.arrival.call.0.clone())] };
+            let plan = Plan { exchange: 1, verbs: Vec::new(), ending };
+            self.deadlines.given(now, &self.config, &plan);
+            self.decide(now, CallFact::Given { plan, key: None });
+        }
         let newest = self.state.newest();
         if self.live.is_some() {
             out.push(Effect::Answer {
