@@ -156,7 +156,7 @@ impl Machine for Call {
             Input::RecordingClosed { report } => self.recording_closed(now, report),
             Input::Dropped { frames } => self.counters.frames_dropped += frames,
             Input::Acked => self.acked(now),
-            Input::HandOver => self.hand_over(out),
+            Input::HandOver => self.hand_over(now, out),
         }
         self.settle(now, out);
     }

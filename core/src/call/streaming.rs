@@ -226,6 +226,7 @@ impl Call {
         let left = live.closed || live.leaving;
         self.decide(now, CallFact::StreamEnded { stream: stream.0, stopped: true });
         self.lose_line(now, if left { CallEnd::NoReturn } else { CallEnd::CallerHangup });
+        self.write(out);
         out.push(Effect::CloseStream { stream, code: 1000 });
     }
 
@@ -278,14 +279,17 @@ impl Call {
             self.decide(now, CallFact::StreamEnded { stream: live.stream.0, stopped: false });
         }
         if !live.closed && !live.stopped {
+            self.write(out);
             out.push(Effect::CloseStream { stream: live.stream, code });
         }
     }
 
     /// The process goes away: the network follows the Redirect, and the next process picks the call up.
-    pub(super) fn hand_over(&mut self, out: &mut Vec<Effect>) {
-        if let Some(live) = self.live.take() {
-            out.push(Effect::CloseStream { stream: live.stream, code: 1001 });
+    /// Until it is gone, nothing may count as heard that nobody hears.
+    pub(super) fn hand_over(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.live.is_some() {
+            self.close_stream(now, 1001, out);
+            self.lose_line(now, CallEnd::NoReturn);
         }
     }
 
