@@ -165,6 +165,10 @@ impl Desk {
 impl Call {
     /// Does what the flow wants done on the stream.
     pub(super) fn perform(&mut self, now: Now, op: Op, out: &mut Vec<Effect>) {
+        // A turn that was under way when the call began to end: nothing new begins.
+        if self.wants_hangup() {
+            return;
+        }
         match op {
             Op::Render(_) => {} // taken out before: a verb belongs in a document
             Op::Sound { sound, what } => self.begin_sound(sound, what, out),
@@ -319,6 +323,11 @@ impl Call {
     }
 
     pub(super) fn recording_closed(&mut self, now: Now, report: RecordingReport) {
+        let is_ours = |recording: &Recording| recording.wish.ordinal == report.ordinal;
+        if !self.desk.recording.as_ref().is_some_and(is_ours) {
+            self.counters.ignored_inputs += 1;
+            return;
+        }
         self.desk.recording = None;
         self.decide(now, CallFact::RecordingEnded { report: report.clone() });
         self.tell_flow(Event::Recorded { report });
