@@ -11,11 +11,11 @@ use crate::notice::{LineAnswer, NetworkStatus, RecordingNotice, StatusNotice};
 pub const FLOWS: &[&str] = &[
     r#"{"tasks": [
         {"name": "hello", "type": "talk", "parameters": {"text": "hello"}},
-        {"name": "pin", "type": "digits_receive", "parameters": {"length": 2, "timeout": 5}},
+        {"name": "pin", "type": "digits_receive", "parameters": {"length": 2, "duration": 5000}},
         {"name": "bye", "type": "talk", "parameters": {"text": "${pin.digits}"}}]}"#,
     r#"{"media": "always", "tasks": [
         {"name": "tune", "type": "play", "parameters": {"url": "https://x.example/a.wav", "digits_handle": "next"}},
-        {"name": "pin", "type": "digits_receive", "parameters": {"length": 2, "timeout": 5}},
+        {"name": "pin", "type": "digits_receive", "parameters": {"length": 2, "duration": 5000}},
         {"name": "far", "type": "connect", "parameters": {"destinations": [{"type": "tel", "target": "+14155550111"}]}},
         {"name": "gone", "type": "play", "parameters": {"url": "https://x.example/missing.wav"}}]}"#,
     r#"{"tasks": [
