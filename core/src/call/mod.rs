@@ -76,6 +76,7 @@ impl Call {
     pub fn restore(now: Now, config: Arc<CallConfig>, state: CallState) -> Call {
         let mut call = Call::with_state(now, config, state);
         call.flow.over = call.state.flow_over.is_some();
+        call.resume_recordings(now);
         call.resume_deadlines(now);
         // Waits that need no line go on by their own due times.
         call.tell_flow(crate::scene::Event::Proceed);

@@ -322,6 +322,23 @@ impl Call {
         out.push(Effect::CloseRecording { report });
     }
 
+    /// After a restart: a file that was open ended with the process, and whoever waits for it must not wait for ever.
+    pub(super) fn resume_recordings(&mut self, now: Now) {
+        if self.state.over.is_some() {
+            return;
+        }
+        let mut told: Vec<RecordingReport> = self.state.last_report.iter().cloned().collect();
+        for (ordinal, file) in self.state.open_recordings.clone() {
+            let (ended_by, gaps) = ("failed".to_owned(), Vec::new());
+            let report = RecordingReport { ordinal, file, bytes: 0, seconds: 0.0, gaps, ended_by };
+            self.decide(now, CallFact::RecordingEnded { report: report.clone() });
+            told.push(report);
+        }
+        for report in told {
+            self.tell_flow(Event::Recorded { report });
+        }
+    }
+
     pub(super) fn recording_closed(&mut self, now: Now, report: RecordingReport) {
         let is_ours = |recording: &Recording| recording.wish.ordinal == report.ordinal;
         if !self.desk.recording.as_ref().is_some_and(is_ours) {
