@@ -169,6 +169,11 @@ impl Call {
         if self.wants_hangup() {
             return;
         }
+        // Nor does anything meant for a stream that was lost meanwhile: the flow begins it again on the next one.
+        let of_stream = matches!(op, Op::Sound { .. } | Op::Echo(_) | Op::Hush);
+        if of_stream && self.flow.line_lost {
+            return;
+        }
         match op {
             Op::Render(_) => {} // taken out before: a verb belongs in a document
             Op::Sound { sound, what } => self.begin_sound(sound, what, out),

@@ -239,9 +239,15 @@ impl Call {
         }
     }
 
+    /// What the stream carried stands still, and the flow has to know.
+    fn freeze(&mut self, now: Now) {
+        self.desk.freeze(now);
+        self.flow.line_lost = true;
+    }
+
     /// Media actions freeze; the network has its grace to come back.
     fn lose_line(&mut self, now: Now, otherwise: CallEnd) {
-        self.desk.freeze(now);
+        self.freeze(now);
         if self.wants_hangup() {
             return;
         }
@@ -252,7 +258,7 @@ impl Call {
     /// The network came back while we thought that its stream was up: that stream is dead.
     pub(super) fn drop_stream_for_return(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.close_stream(now, 1000, out);
-        self.desk.freeze(now);
+        self.freeze(now);
     }
 
     /// Leaves the stream for a verb or for the end, when nothing plays any more.
@@ -267,7 +273,7 @@ impl Call {
         live.closed = true;
         let stream = live.stream;
         self.flow.wants_verb = false;
-        self.desk.freeze(now);
+        self.freeze(now);
         self.deadlines.await_return(now, CallEnd::NoReturn);
         self.write(out);
         out.push(Effect::CloseStream { stream, code: 1000 });

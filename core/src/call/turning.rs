@@ -25,6 +25,8 @@ pub(super) struct FlowLink {
     pub(super) over: bool,
     /// Its last word was that only the network can go on.
     pub(super) wants_verb: bool,
+    /// The stream was lost since its last turn began: it has to hear of that, also when the next one is up already.
+    pub(super) line_lost: bool,
 }
 
 #[derive(Debug)]
@@ -120,6 +122,10 @@ impl Call {
         self.flow.last = turn;
         self.flow.taking = Some(Taking { turn, asking });
         let posture = self.posture(asking);
+        if std::mem::take(&mut self.flow.line_lost) && self.is_streaming() && !asking {
+            // This turn freezes what the old stream carried; the next one begins it again.
+            self.flow.todo.push_front(Todo { event: Event::Proceed, asking: false });
+        }
         out.push(Effect::Take { turn, posture, event });
     }
 
@@ -203,10 +209,14 @@ impl Call {
         }
     }
 
+    fn is_streaming(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.is_usable())
+    }
+
     fn posture(&self, asking: bool) -> Posture {
         let line = if asking {
             Line::Asking
-        } else if self.live.as_ref().is_some_and(|live| live.is_usable()) {
+        } else if self.is_streaming() && !self.flow.line_lost {
             Line::Streaming
         } else {
             Line::Away
