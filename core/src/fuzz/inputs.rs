@@ -14,10 +14,10 @@ pub const FLOWS: &[&str] = &[
         {"name": "pin", "type": "digits_receive", "parameters": {"length": 2, "duration": 5000}},
         {"name": "bye", "type": "talk", "parameters": {"text": "${pin.digits}"}}]}"#,
     r#"{"media": "always", "tasks": [
-        {"name": "tune", "type": "play", "parameters": {"url": "https://x.example/a.wav", "digits_handle": "next"}},
+        {"name": "tune", "type": "play", "parameters": {"stream_urls": ["https://x.example/a.wav"], "digits_handle": "next"}},
         {"name": "pin", "type": "digits_receive", "parameters": {"length": 2, "duration": 5000}},
         {"name": "far", "type": "connect", "parameters": {"destinations": [{"type": "tel", "target": "+14155550111"}]}},
-        {"name": "gone", "type": "play", "parameters": {"url": "https://x.example/missing.wav"}}]}"#,
+        {"name": "gone", "type": "play", "parameters": {"stream_urls": ["https://x.example/missing.wav"]}}]}"#,
     r#"{"tasks": [
         {"name": "rec", "type": "recording_start", "parameters": {"duration": "20s", "end_of_key": "9"}},
         {"name": "all", "type": "echo", "parameters": {"duration": 5000}},
