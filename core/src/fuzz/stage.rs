@@ -289,7 +289,7 @@ impl Stage {
             Effect::Record(facts) => {
                 let first = std::mem::take(&mut self.first);
                 let wall_ms = self.now.wall_ms;
-                self.facts.extend(first.into_iter().chain(facts).map(|fact| (wall_ms, fact)));
+                self.facts.extend(facts.into_iter().chain(first).map(|fact| (wall_ms, fact)));
             }
             Effect::Take { turn, posture, event } => {
                 let report = self.run.take(self.now, &posture, event);
