@@ -274,11 +274,17 @@ impl Owner for CallSession {
             Effect::Record(facts) => return self.record(facts, ctx),
             Effect::Take { turn, posture, event } => {
                 let now = self.driver.clock().now();
-                self.flow.as_ref().map(|flow| flow.post(Take::Turn { now, turn, posture, event }));
+                if let Some(flow) = &self.flow {
+                    // One turn is under way at a time, and the call would wait for ever for one that is lost.
+                    flow.last_word(Take::Turn { now, turn, posture, event });
+                }
             }
             Effect::WaitTurn { ask, exchange, turn } => {
                 let now = self.driver.clock().now();
-                self.flow.as_ref().map(|flow| flow.post(Take::Wait { now, ask, exchange, turn }));
+                let wait = Take::Wait { now, ask, exchange, turn };
+                if self.flow.as_ref().is_none_or(|flow| flow.post(wait) != Posted::Taken) {
+                    self.replies.remove(&ask); // the dropped reply tells the one who asked
+                }
             }
             Effect::Answer { ask, answer } => self.answer(ask, answer, ctx),
             Effect::Transmit { stream, out } => self.transmit(stream, out, ctx),

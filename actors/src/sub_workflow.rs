@@ -45,7 +45,11 @@ impl Handler<Take> for SubWorkflow {
                 Input::Waited { ask, exchange, turn, verbs }
             }
         };
-        // The session's mailbox keeps a place for this sender; a session that is gone needs no report.
-        self.session.post(Mail::Input(input));
+        match input {
+            // One turn is under way at a time; a report that is lost would leave the call waiting for ever.
+            Input::Took { .. } => self.session.last_word(Mail::Input(input)),
+            // The network asks for a wait document again.
+            input => _ = self.session.post(Mail::Input(input)),
+        }
     }
 }
