@@ -193,13 +193,29 @@ pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
 }
 struct NoAudio;
 impl Audio for NoAudio {
-    fn load(&self, _: &holdline_core::WorkflowId, what: &holdline_core::scene::Sound) -> futures::future::BoxFuture<'static, holdline_actors::port::audio::Loaded> {
+    fn load(
+        &self,
+        _: &holdline_core::WorkflowId,
+        what: &holdline_core::scene::Sound,
+    ) -> futures::future::BoxFuture<'static, holdline_actors::port::audio::Loaded> {
         use holdline_core::scene::Sound;
-        let r = match what { Sound::Beep{hz,ms} => Ok(holdline_core::media::tone::beep(*hz,*ms).unwrap().into()), _ => Err((holdline_core::scene::ErrorClass::Unavailable, "x".into())) };
+        let r = match what {
+            Sound::Beep { hz, ms } => Ok(holdline_core::media::tone::beep(*hz, *ms).unwrap().into()),
+            _ => Err((holdline_core::scene::ErrorClass::Unavailable, "x".into())),
+        };
         Box::pin(std::future::ready(r))
     }
 }
 struct NoRecordings;
-impl Recordings for NoRecordings { fn open(&self, _: &str, _: u8) -> Box<dyn holdline_actors::port::recording::RecordingFile> { Box::new(NoFile) } }
+impl Recordings for NoRecordings {
+    fn open(&self, _: &str, _: u8) -> Box<dyn holdline_actors::port::recording::RecordingFile> {
+        Box::new(NoFile)
+    }
+}
 struct NoFile;
-impl holdline_actors::port::recording::RecordingFile for NoFile { fn append(&mut self, _: Vec<u8>) {} fn close(self: Box<Self>) -> futures::future::BoxFuture<'static, Result<u64, String>> { Box::pin(std::future::ready(Ok(44))) } }
+impl holdline_actors::port::recording::RecordingFile for NoFile {
+    fn append(&mut self, _: Vec<u8>) {}
+    fn close(self: Box<Self>) -> futures::future::BoxFuture<'static, Result<u64, String>> {
+        Box::pin(std::future::ready(Ok(44)))
+    }
+}
