@@ -94,6 +94,17 @@ impl Run {
         Turn { facts: draft.facts, ops: draft.ops, needs, wake_at: self.wake_at() }
     }
 
+    /// A variable of the runtime has a value; the run goes on only in its next turn. Nothing, when it had it already.
+    pub fn learn(&mut self, name: &str, value: Value) -> Option<RunFact> {
+        let name = super::vars::canonical(name).to_owned();
+        if self.state.vars.runtime(&name) == Some(&value) {
+            return None;
+        }
+        let fact = RunFact::Learned { name, value };
+        self.apply(&fact);
+        Some(fact)
+    }
+
     /// When the run wants [`Event::Due`].
     pub fn wake_at(&self) -> Option<Tick> {
         let Passing { live, deadline, retry, yielded } = &self.passing;
@@ -181,12 +192,7 @@ impl Run {
                 self.record(draft, RunFact::Recorded { at: draft.now.wall_ms, report: report.clone() });
                 self.tell(draft, &Happened::Recorded(&report));
             }
-            Event::Learned { name, value } => {
-                let name = super::vars::canonical(&name).to_owned();
-                if self.state.vars.runtime(&name) != Some(&value) {
-                    self.record(draft, RunFact::Learned { name, value });
-                }
-            }
+            Event::Learned { name, value } => draft.facts.extend(self.learn(&name, value)),
             Event::End { reason, detail } => self.over_with(draft, reason, detail, false, false),
         }
     }

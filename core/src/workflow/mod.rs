@@ -130,17 +130,17 @@ impl Workflow {
         let Some(waiting) = self.waiting.take() else { return };
         let mut batch = vec![Fact::Parent(ParentFact::CallOver { completion: completion.clone() })];
         let mut after = Vec::new();
-        for (name, key) in [
+        // All of it is known before the first action begins.
+        let learned = [
             ("call.status", "callStatus"),
             ("call.duration", "callDuration"),
             ("call.end_reason", "endReason"),
             ("call.digits", "digits"),
-        ] {
-            let value = completion.get(key).cloned().unwrap_or_default();
-            self.step(now, Event::Learned { name: name.into(), value }, &mut batch, &mut after);
+        ]
+        .map(|(name, key)| (name, completion.get(key).cloned().unwrap_or_default()));
+        for (name, value) in learned.into_iter().chain([(waiting.trigger_name.as_str(), completion)]) {
+            batch.extend(self.run.learn(name, value).map(Fact::Run));
         }
-        let learned = Event::Learned { name: waiting.trigger_name, value: completion };
-        self.step(now, learned, &mut batch, &mut after);
         self.step(now, Event::Proceed, &mut batch, &mut after);
         out.push(Effect::Record(batch));
         out.append(&mut after);
