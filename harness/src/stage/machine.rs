@@ -30,6 +30,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+/// A machine that wakes this often in a row without a word is stuck.
+const WAKES_MAX: u32 = 1_000_000;
+
 pub struct MachineStage {
     now: Now,
     config: HouseConfig,
@@ -131,12 +134,21 @@ impl MachineStage {
     fn admitted(&mut self, knock: Knock, ask: Ask) {
         match ask {
             Ask::Voice(voice) => {
-                let request = Request::Voice { answer: voice.answer, key: voice.idempotency };
+                let request = Request::Voice {
+                    status: voice.arrival.status,
+                    answer: voice.answer,
+                    key: voice.idempotency,
+                };
                 self.arrive(voice.workflow, voice.arrival, request, Waiter::Document { knock });
             }
             Ask::Next(next) => {
-                let request =
-                    Request::Next { x: next.x, a: next.a, answer: next.answer, key: next.idempotency };
+                let request = Request::Next {
+                    x: next.x,
+                    a: next.a,
+                    status: next.arrival.status,
+                    answer: next.answer,
+                    key: next.idempotency,
+                };
                 self.arrive(next.workflow, next.arrival, request, Waiter::Document { knock });
             }
             Ask::Wait(wait) => {
@@ -199,7 +211,7 @@ impl MachineStage {
             Verdict::Spawn => {
                 self.spawn(workflow, new);
                 let request = match request {
-                    Request::Next { answer, key, .. } => Request::Voice { answer, key },
+                    Request::Next { status, answer, key, .. } => Request::Voice { status, answer, key },
                     request => request,
                 };
                 self.ask(&call, request, waiter);
@@ -775,10 +787,13 @@ impl Stage for MachineStage {
     }
 
     async fn run_until(&mut self, until: Tick) -> Vec<News> {
+        let mut wakes = 0;
         loop {
             if !self.news.is_empty() {
                 return std::mem::take(&mut self.news);
             }
+            wakes += 1;
+            assert!(wakes < WAKES_MAX, "a machine is due for ever and does nothing: {:?}", self.now);
             match self.due().filter(|due| *due < until) {
                 Some(due) => {
                     self.advance(due);
