@@ -41,5 +41,7 @@ fn every_story_is_performed_on_the_bare_machines_as_it_is_told() {
 
 #[test]
 fn every_story_is_performed_by_the_real_actors_as_it_is_told() {
-    perform_all(Options { update: false, stage: On::Actor });
+    if std::env::var_os("UPDATE").is_none() {
+        perform_all(Options { update: false, stage: On::Actor });
+    }
 }
