@@ -221,7 +221,13 @@ impl CallRegistry {
             let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
             let run = Run::restore(now, run_facts(facts.iter())).ok().map(Box::new);
             let workflow = state.workflow.clone();
-            let machine = Call::restore(now, actor.config.clone(), state);
+            let machine = if run.is_none() && state.flow_over.is_none() {
+                // Without its flow nothing would ever answer for it, nor end it.
+                tracing::error!(%call, "a call's flow could not be folded from its facts; the call is ended");
+                Call::lost(now, actor.config.clone(), state)
+            } else {
+                Call::restore(now, actor.config.clone(), state)
+            };
             actor.start(call, workflow, machine, Begin::Restored { run }, ctx);
         }));
     }

@@ -9,6 +9,7 @@ use crate::post::Held;
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
+use holdline_core::call::Input as CallInput;
 use holdline_core::fact::Fact;
 use holdline_core::workflow::Workflow;
 use holdline_core::{CallId, RunId};
@@ -37,6 +38,10 @@ impl FlowRegistry {
                 Ok(Ok(Some((_, entries)))) => entries,
                 Ok(Ok(None)) => {
                     tracing::error!(%run, "a completion came for a main workflow that the journal does not know");
+                    // Nobody is left to take it: the call need not tell it for ever.
+                    if let Some(Tell::CallOver(Completed { session, .. })) = tell {
+                        session.post(Mail::Input(CallInput::Acked));
+                    }
                     return;
                 }
                 Ok(Err(error)) => {

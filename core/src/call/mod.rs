@@ -76,6 +76,7 @@ impl Call {
     pub fn restore(now: Now, config: Arc<CallConfig>, state: CallState) -> Call {
         let mut call = Call::with_state(now, config, state);
         call.flow.over = call.state.flow_over.is_some();
+        call.resume_recordings(now);
         call.resume_deadlines(now);
         // Waits that need no line go on by their own due times.
         call.tell_flow(crate::scene::Event::Proceed);
@@ -156,7 +157,7 @@ impl Machine for Call {
             Input::RecordingClosed { report } => self.recording_closed(now, report),
             Input::Dropped { frames } => self.counters.frames_dropped += frames,
             Input::Acked => self.acked(now),
-            Input::HandOver => self.hand_over(out),
+            Input::HandOver => self.hand_over(now, out),
         }
         self.settle(now, out);
     }

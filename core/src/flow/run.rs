@@ -13,6 +13,7 @@ use super::state::State;
 use super::vars::Vars;
 use crate::document::Verb;
 use crate::id::RunId;
+use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
 use crate::scene::{EndReason, Event, Line, Needs, Posture, Reference, RunOver, Turn};
 use crate::{Now, Tick};
@@ -201,6 +202,20 @@ impl Run {
 
     pub fn over(&self) -> Option<&RunOver> {
         self.state.over.as_ref()
+    }
+
+    /// How far it has grown, for the invariants that bound it.
+    pub fn extent(&self) -> Extent {
+        let state = &self.state;
+        let own = state.vars.own();
+        Extent {
+            // Behind the last action is where a stack ends.
+            cursor_stands: state.frames.iter().all(|frame| frame.index <= frame.list.nodes().len()),
+            stacks: state.frames.len(),
+            steps: state.history.newest(),
+            variables: own.len(),
+            variable_bytes: own.iter().map(|(name, value)| name.len() + super::vars::json_bytes(value)).sum(),
+        }
     }
 
     /// Media under way without its stream stands still, and begins again when the line is back.
