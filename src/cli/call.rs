@@ -135,6 +135,11 @@ async fn call(plan: &Plan, arguments: &CallArguments) -> Result<Exit, Error> {
     } else if !shows {
         super::print(&result::table(&stories));
     }
+    if stories.iter().any(result::was_refused) {
+        complain(
+            &"holdline: the server refused our signature; --auth-token, or the setting twilio.auth_tokens, must be the server's",
+        );
+    }
     Ok(if stories.iter().all(result::went_well) { Exit::Fine } else { Exit::NotSo })
 }
 

@@ -56,9 +56,10 @@ fn described(experience: &Experience) -> Option<(&'static str, String)> {
         Experience::StreamUp => back("opens a stream".into()),
         Experience::StreamDown { .. } => back(experience.to_string()),
         Experience::Cleared => back("hushes at once".into()),
-        Experience::Recorded { .. } | Experience::Warning { .. } | Experience::Ended { .. } => {
-            back(experience.to_string())
+        Experience::Ended { status, duration } => {
+            back(format!("call is over: {} after {:.1} s", status.word(), duration.as_secs_f64()))
         }
+        Experience::Recorded { .. } | Experience::Warning { .. } => back(experience.to_string()),
         // Marks are between the two machines; silence is heard in the times.
         Experience::MarkEchoed { .. } | Experience::Silence { .. } => None,
     }

@@ -18,6 +18,11 @@ pub(super) fn went_well(story: &Story) -> bool {
     story.status == Status::Completed && !story.lived.iter().any(|(_, experience)| failed(experience))
 }
 
+/// The server did not take our signature.
+pub(super) fn was_refused(story: &Story) -> bool {
+    story.status == Status::Failed && troubles(story).any(|trouble| trouble.ends_with("got 403"))
+}
+
 /// One object for each call.
 pub(super) fn json(stories: &[Story]) -> String {
     let calls: Vec<Value> = stories.iter().map(of).collect();

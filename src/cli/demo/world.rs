@@ -12,10 +12,20 @@ use crate::config::{Config, JournalKind, LogFormat, Secret};
 pub(super) const AUTH_TOKEN: &str = "demo";
 
 /// The sample workflows are part of the binary, so the demo runs from anywhere.
-const SAMPLES: [(&str, &[u8]); 3] = [
-    ("tour.yaml", include_bytes!("../../../flows/tour.yaml")),
-    ("tour-line.yaml", include_bytes!("../../../flows/tour-line.yaml")),
+const SAMPLES: &[(&str, &[u8])] = &[
+    ("hello.yaml", include_bytes!("../../../flows/hello.yaml")),
+    ("reminder-line.yaml", include_bytes!("../../../flows/reminder-line.yaml")),
+    ("reminder.yaml", include_bytes!("../../../flows/reminder.yaml")),
     ("sounds/music.wav", include_bytes!("../../../flows/sounds/music.wav")),
+    ("support-agent.yaml", include_bytes!("../../../flows/support-agent.yaml")),
+    ("support-line.yaml", include_bytes!("../../../flows/support-line.yaml")),
+    ("support.yaml", include_bytes!("../../../flows/support.yaml")),
+    ("survey-line.yaml", include_bytes!("../../../flows/survey-line.yaml")),
+    ("survey.yaml", include_bytes!("../../../flows/survey.yaml")),
+    ("tour-line.yaml", include_bytes!("../../../flows/tour-line.yaml")),
+    ("tour.yaml", include_bytes!("../../../flows/tour.yaml")),
+    ("voicemail-line.yaml", include_bytes!("../../../flows/voicemail-line.yaml")),
+    ("voicemail.yaml", include_bytes!("../../../flows/voicemail.yaml")),
 ];
 
 /// A fresh folder with the workflows in it; removed when it is dropped.
@@ -45,4 +55,29 @@ pub(super) fn config(folder: &Path) -> Config {
     config.log.level = "warn".to_owned();
     config.log.format = LogFormat::Text;
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    #[test]
+    fn the_binary_brings_every_sample_along() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("flows");
+        let (mut folders, mut found) = (vec![root.clone()], BTreeSet::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path: PathBuf = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.insert(path.strip_prefix(&root).unwrap().to_string_lossy().into_owned());
+                }
+            }
+        }
+        let embedded: BTreeSet<String> = SAMPLES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(embedded, found);
+    }
 }
