@@ -74,8 +74,9 @@ impl Directory for House {
             let fits = |wanted: &Option<String>, key: &str| {
                 wanted.as_ref().is_none_or(|wanted| call.get(key).is_some_and(|value| value == wanted))
             };
-            let fits =
-                fits(&filter.state, "state") && fits(&filter.workflow, "workflow") && fits(&filter.from, "from");
+            let fits = fits(&filter.state, "state")
+                && fits(&filter.workflow, "workflow")
+                && fits(&filter.from, "from");
             fits.then_some(call)
         };
         self.rows(Kind::Calls, page, show).boxed_local()

@@ -35,6 +35,8 @@ pub struct CallRegistry {
     rows: BTreeMap<CallId, Row>,
     ended: BTreeMap<CallId, Ended>,
     ended_order: VecDeque<CallId>,
+    /// Who waits for the last call to end.
+    last_end: Vec<oneshot::Sender<()>>,
 }
 
 struct Row {
@@ -83,6 +85,7 @@ impl CallRegistry {
             rows: BTreeMap::new(),
             ended: BTreeMap::new(),
             ended_order: VecDeque::new(),
+            last_end: Vec::new(),
         }
     }
 
@@ -248,6 +251,15 @@ impl CallRegistry {
     fn forget(&mut self, call: &CallId) {
         self.rows.remove(call);
         self.roster.died(self.house.clock.now(), call, false);
+        self.tell_if_empty();
+    }
+
+    fn tell_if_empty(&mut self) {
+        if self.rows.is_empty() {
+            for waiting in self.last_end.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
     }
 }
 
@@ -363,6 +375,7 @@ impl Handler<Died<CallId>> for CallRegistry {
                 if let Some(row) = self.rows.remove(&call) {
                     self.remember_end(call, row.workflow, false);
                 }
+                self.tell_if_empty();
             }
             verdict => {
                 tracing::error!(%call, "a session panicked");
@@ -427,6 +440,20 @@ impl Handler<Drain> for CallRegistry {
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
         self.roster.drain();
+    }
+}
+
+/// Fires when no call is in memory.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WhenEmpty(pub oneshot::Sender<()>);
+
+impl Handler<WhenEmpty> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, WhenEmpty(waiting): WhenEmpty, _: &mut Self::Context) {
+        self.last_end.push(waiting);
+        self.tell_if_empty();
     }
 }
 

@@ -87,7 +87,8 @@ pub fn health_resource() -> Resource {
 
 /// `GET /ready`: new calls may come. Both listeners have it; it needs `web::Data<dyn Directory>`.
 pub fn ready_resource() -> Resource {
-    looks("/ready").route(get().to(|directory: web::Data<dyn Directory>| async move { ready(&**directory).await }))
+    looks("/ready")
+        .route(get().to(|directory: web::Data<dyn Directory>| async move { ready(&**directory).await }))
 }
 
 /// The process answers.

@@ -172,6 +172,18 @@ impl Run {
         draft.facts
     }
 
+    /// Variables of the runtime that are news, all at once and before anything else runs. The owner takes a turn
+    /// after it: a turn for each would let the first one set off actions that read the others.
+    pub fn learn(&mut self, now: Now, news: impl IntoIterator<Item = (String, Value)>) -> Vec<RunFact> {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        if self.state.over.is_none() {
+            for (name, value) in news {
+                self.happen(&mut draft, Event::Learned { name, value });
+            }
+        }
+        draft.facts
+    }
+
     pub fn id(&self) -> RunId {
         self.state.begun.id
     }
