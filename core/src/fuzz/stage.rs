@@ -357,6 +357,7 @@ impl Stage {
             invariant::state_is_the_fold(self.call.state(), facts),
             invariant::wakes_until_over(&self.call, !self.owed.is_empty()),
             invariant::ends_by(&self.call, self.now.tick, self.stopping_since, most),
+            invariant::sound_in_flight(&self.call, self.now),
             invariant::run_within_limits(&self.run),
             invariant::one_completion(&self.completions),
         ];
