@@ -321,7 +321,7 @@ impl Handler<Arrive> for CallRegistry {
                 self.spawn(arrive.workflow, *arrive.new, ctx);
                 // Whatever URL a new call's first request came by, it asks for the first document.
                 let request = match arrive.request {
-                    Request::Next { answer, key, .. } => Request::Voice { answer, key },
+                    Request::Next { status, answer, key, .. } => Request::Voice { status, answer, key },
                     request => request,
                 };
                 self.forward(&call, request, arrive.reply, ctx);

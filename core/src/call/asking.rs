@@ -13,8 +13,14 @@ const NEWS_MAX: u32 = 1000;
 impl Call {
     pub(super) fn asked(&mut self, now: Now, ask: AskNo, request: Request, out: &mut Vec<Effect>) {
         match request {
-            Request::Voice { answer, key } => self.asked_voice(now, ask, answer, key, out),
-            Request::Next { x, a: _, answer, key } => self.asked_next(now, ask, x, answer, key, out),
+            Request::Voice { status, answer, key } => {
+                self.ended_meanwhile(now, None, status, &answer, out);
+                self.asked_voice(now, ask, answer, key, out);
+            }
+            Request::Next { x, a: _, status, answer, key } => {
+                self.ended_meanwhile(now, x, status, &answer, out);
+                self.asked_next(now, ask, x, answer, key, out);
+            }
             Request::Wait { x, w } => self.asked_wait(ask, x, w, out),
             Request::Status(notice) => self.asked_status(now, ask, notice, out),
             Request::Stream(notice) => self.note(now, ask, CallFact::StreamNews { notice }, out),
@@ -25,6 +31,31 @@ impl Call {
             Request::HangUp => self.asked_end(now, ask, false, out),
             Request::Stop => self.asked_end(now, ask, true, out),
         }
+    }
+
+    /// A hang-up cuts a verb short, and the network still asks its action, saying that the call is over: the verb's
+    /// result counts, and then the call ends. Nobody would hear another document.
+    fn ended_meanwhile(
+        &mut self,
+        now: Now,
+        x: Option<u32>,
+        status: Option<NetworkStatus>,
+        answer: &LineAnswer,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(status) = status.filter(|status| status.is_terminal()) else { return };
+        let newest = self.state.newest();
+        if newest == 0 || self.wants_hangup() {
+            return;
+        }
+        if x == Some(newest)
+            && self.making.is_none()
+            && !self.is_done_with(newest)
+            && !self.state.hangup_given()
+        {
+            self.acknowledge(now, newest, answer.clone());
+        }
+        self.status_moves(now, status, None, out);
     }
 
     /// The voice webhook: document 1 while it is the newest, later like a return without a number.
@@ -140,17 +171,28 @@ impl Call {
         }
         self.drop_stream_for_return(now, out);
         self.deadlines.returned();
-        // Returned already, and no document after it: the process died in between, and the network asks again.
-        if !self.state.exchange(exchange).is_some_and(|exchange| exchange.returned) {
-            if let LineAnswer::Gathered { digits, .. } = &answer
-                && !digits.is_empty()
-            {
-                self.decide(now, CallFact::Digits { digits: digits.clone() });
-            }
-            self.decide(now, CallFact::Returned { exchange });
-        }
+        self.learn_return(now, exchange, &answer);
         // Verbs that the start of the stream acknowledged are done already, unless the flow's word on it was lost.
         self.make(ask, key, Event::Performed { answer }, out);
+    }
+
+    /// What the document rendered is done, and no other is wanted.
+    fn acknowledge(&mut self, now: Now, exchange: u32, answer: LineAnswer) {
+        self.learn_return(now, exchange, &answer);
+        self.tell_flow(Event::Performed { answer });
+    }
+
+    fn learn_return(&mut self, now: Now, exchange: u32, answer: &LineAnswer) {
+        // Returned already, and no document after it: the process died in between, and the network asks again.
+        if self.state.exchange(exchange).is_some_and(|exchange| exchange.returned) {
+            return;
+        }
+        if let LineAnswer::Gathered { digits, .. } = answer
+            && !digits.is_empty()
+        {
+            self.decide(now, CallFact::Digits { digits: digits.clone() });
+        }
+        self.decide(now, CallFact::Returned { exchange });
     }
 
     fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, out: &mut Vec<Effect>) {

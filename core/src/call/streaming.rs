@@ -131,8 +131,14 @@ impl Call {
         self.close_stream(now, 1000, out);
         let first = self.state.exchange(exchange).is_some_and(|exchange| !exchange.returned);
         self.decide(now, CallFact::StreamStarted { stream: stream.0, exchange, stream_sid });
-        self.live =
-            Some(Live { stream, exchange, stopped: false, leaving: false, closed: false, last_heard: now.tick });
+        self.live = Some(Live {
+            stream,
+            exchange,
+            stopped: false,
+            leaving: false,
+            closed: false,
+            last_heard: now.tick,
+        });
         self.deadlines.stream_up(now, self.config.idle_timeout);
         self.desk.stream_up(now);
         // What stood before the stream in its document is done by now.

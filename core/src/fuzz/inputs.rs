@@ -43,22 +43,50 @@ pub const FLOWS: &[&str] = &[
 /// One thing that happens. Small numbers choose among what is there: exchanges, sockets, keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
-    Voice { key: u8 },
-    Next { x: u8, key: u8, digits: bool },
-    Wait { x: u8, w: u8 },
+    Voice {
+        key: u8,
+    },
+    Next {
+        x: u8,
+        key: u8,
+        digits: bool,
+    },
+    Wait {
+        x: u8,
+        w: u8,
+    },
     Status(u8),
     ChildStatus,
     Recording(u8),
-    Open { exchange: u8 },
+    Open {
+        exchange: u8,
+    },
     WrongToken,
     Attach,
-    Start { socket: u8, trouble: bool },
-    Heard { socket: u8 },
-    Pressed { socket: u8, digit: u8 },
-    Marked { stale: bool },
-    Stopped { socket: u8 },
-    StreamDown { socket: u8 },
-    Blocked { socket: u8, blocked: bool },
+    Start {
+        socket: u8,
+        trouble: bool,
+    },
+    Heard {
+        socket: u8,
+    },
+    Pressed {
+        socket: u8,
+        digit: u8,
+    },
+    Marked {
+        stale: bool,
+    },
+    Stopped {
+        socket: u8,
+    },
+    StreamDown {
+        socket: u8,
+    },
+    Blocked {
+        socket: u8,
+        blocked: bool,
+    },
     HangUp,
     Stop,
     HandOver,

@@ -123,7 +123,7 @@ impl Stage {
     }
 
     pub fn voice(&mut self, key: Option<&str>) -> Option<Answer> {
-        self.ask(Request::Voice { answer: LineAnswer::Returned, key: key.map(str::to_owned) })
+        self.ask(Request::Voice { status: None, answer: LineAnswer::Returned, key: key.map(str::to_owned) })
     }
 
     pub fn next(&mut self, x: Option<u32>, key: Option<&str>) -> Option<Answer> {
@@ -131,7 +131,7 @@ impl Stage {
     }
 
     pub fn next_with(&mut self, x: Option<u32>, answer: LineAnswer, key: Option<&str>) -> Option<Answer> {
-        self.ask(Request::Next { x, a: None, answer, key: key.map(str::to_owned) })
+        self.ask(Request::Next { x, a: None, status: None, answer, key: key.map(str::to_owned) })
     }
 
     pub fn status(&mut self, status: NetworkStatus) -> Option<Answer> {
@@ -230,7 +230,8 @@ impl Stage {
         let most = self.now.tick + self.config.max_duration + self.config.return_grace * 4;
         while !self.call.is_over() {
             let due = self.call.wake_at();
-            let due = due.unwrap_or_else(|| panic!("not over, and waits for nothing: {:#?}", self.call.state()));
+            let due =
+                due.unwrap_or_else(|| panic!("not over, and waits for nothing: {:#?}", self.call.state()));
             assert!(due <= most, "the call outlives its deadlines: {due:?} > {most:?}");
             self.after(due.since(self.now.tick));
         }
@@ -278,7 +279,8 @@ impl Stage {
             self.dies_after = self.dies_after.map(|left| left - 1);
             let recorded = self.facts.iter().map(|(_, fact)| fact);
             invariant::seen_after_its_record(&effect, recorded).unwrap_or_else(|broken| panic!("{broken}"));
-            invariant::nothing_after_the_end(&effect, self.finished).unwrap_or_else(|broken| panic!("{broken}"));
+            invariant::nothing_after_the_end(&effect, self.finished)
+                .unwrap_or_else(|broken| panic!("{broken}"));
             self.perform_one(effect);
         }
         self.check();
