@@ -1,5 +1,6 @@
 //! Owns one call: performs what the call machine decides.
 
+use crate::alive::{Alive, Life};
 use crate::clock::Clock;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry};
@@ -51,6 +52,8 @@ pub struct CallSession {
     recording: Option<Box<dyn RecordingFile>>,
     begin: Option<Begin>,
     obituary: Obituary<CallId>,
+    alive: Alive,
+    _life: Life,
 }
 
 /// How a session comes into the world.
@@ -111,7 +114,13 @@ pub struct Reply {
 }
 
 impl CallSession {
-    pub fn new(house: House, call: Call, begin: Begin, obituary: Obituary<CallId>) -> CallSession {
+    pub fn new(
+        house: House,
+        call: Call,
+        begin: Begin,
+        obituary: Obituary<CallId>,
+        alive: Alive,
+    ) -> CallSession {
         let sid = call.state().arrival.call.clone();
         CallSession {
             key: Key::Call(sid),
@@ -126,6 +135,8 @@ impl CallSession {
             recording: None,
             begin: Some(begin),
             obituary,
+            _life: alive.begin(),
+            alive,
         }
     }
 
@@ -135,9 +146,11 @@ impl CallSession {
         let flow = match begin {
             Begin::Fresh { sub, first } => {
                 self.first = first;
-                Some(SubWorkflow::unborn(*sub, session, obituary))
+                Some(SubWorkflow::unborn(*sub, session, obituary, self.alive.begin()))
             }
-            Begin::Restored { run } => run.map(|run| SubWorkflow::restored(*run, session, obituary)),
+            Begin::Restored { run } => {
+                run.map(|run| SubWorkflow::restored(*run, session, obituary, self.alive.begin()))
+            }
         };
         self.flow = flow.map(|flow| Held::new(flow.start()));
     }

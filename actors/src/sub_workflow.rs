@@ -1,5 +1,6 @@
 //! Owns the run of a call's sub-workflow; child of its session, which gives it one turn at a time.
 
+use crate::alive::Life as Guard;
 use crate::call_session::Mail;
 use crate::obituary::Obituary;
 use crate::post::Held;
@@ -14,6 +15,7 @@ pub struct SubWorkflow {
     life: Life,
     session: Held<Mail>,
     _obituary: Obituary<()>,
+    _alive: Guard,
 }
 
 enum Life {
@@ -23,12 +25,12 @@ enum Life {
 }
 
 impl SubWorkflow {
-    pub fn unborn(spec: RunSpec, session: Held<Mail>, obituary: Obituary<()>) -> SubWorkflow {
-        SubWorkflow { life: Life::Unborn(Box::new(spec)), session, _obituary: obituary }
+    pub fn unborn(spec: RunSpec, session: Held<Mail>, obituary: Obituary<()>, alive: Guard) -> SubWorkflow {
+        SubWorkflow { life: Life::Unborn(Box::new(spec)), session, _obituary: obituary, _alive: alive }
     }
 
-    pub fn restored(run: Run, session: Held<Mail>, obituary: Obituary<()>) -> SubWorkflow {
-        SubWorkflow { life: Life::Running(Box::new(run)), session, _obituary: obituary }
+    pub fn restored(run: Run, session: Held<Mail>, obituary: Obituary<()>, alive: Guard) -> SubWorkflow {
+        SubWorkflow { life: Life::Running(Box::new(run)), session, _obituary: obituary, _alive: alive }
     }
 
     /// The run, begun if it was not, and the facts of its beginning.
