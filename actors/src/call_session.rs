@@ -372,6 +372,14 @@ impl Handler<Died<()>> for CallSession {
     }
 }
 
+impl Drop for Socket {
+    /// A session that dies takes its sockets with it, so that the network comes back at once. One that was told to
+    /// close has gone already.
+    fn drop(&mut self) {
+        self.out.post(SocketOut::Close(1011));
+    }
+}
+
 impl Socket {
     fn offer(&mut self, out: StreamOut) -> Posted {
         self.owed.push_back(out);
