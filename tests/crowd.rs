@@ -9,7 +9,7 @@ use support::crowd::Crowd;
 #[test]
 fn a_crowd_is_served_exactly_one_panic_touches_one_call_and_nothing_is_left() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let crowd = Crowd { calls: 100, speaks: Duration::from_secs(4), plays: Duration::from_secs(3) };
+    let crowd = Crowd { calls: 100, speaks: Duration::from_secs(3), plays: Duration::from_secs(3) };
     let report = runtime.block_on(crowd.live());
     println!("{report}");
     // One frame either way; measured by the earliest frames, since only lateness comes from a busy machine.

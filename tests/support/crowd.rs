@@ -4,14 +4,15 @@ use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, Instant};
 
 use holdline::runtime::Inventory;
+use holdline_core::CallId;
 use holdline_core::media::tone;
 use holdline_harness::network::real::{Network, Story};
-use holdline_harness::network::{Act, Experience, LineConfig, Moment, Script, Status, When};
+use holdline_harness::network::{Act, Experience, LineConfig, Media, Moment, Script, Status, When};
 use tokio::sync::mpsc;
 
 use super::hosted::Hosted;
 use super::until;
-use super::wire::{Caller, Message};
+use super::wire::{Asker, Caller, Message};
 
 /// Plays three sounds, then sends back what it hears.
 const CROWD: &str = "\
@@ -35,6 +36,9 @@ pub const FILE_FRAMES: usize = 10;
 const RETURNS_WITHIN: Duration = Duration::from_secs(3);
 /// How much of its own beginning a caller may miss, because the echo begins behind the played sounds.
 const BEGINS_WITHIN_FRAMES: usize = 250;
+/// A caller of a busy test machine may hear that much nothing; what is lost is lost in the machine's scheduler, since
+/// every frame arrives.
+const HOLE_MAX: Duration = Duration::from_secs(1);
 const SILENCE: u8 = 0xFF;
 const FRAME: Duration = Duration::from_millis(20);
 
@@ -55,7 +59,7 @@ pub struct Report {
     pub echoed: usize,
     /// The longest that one of the unprovoked callers heard nothing while it was to hear itself.
     pub longest_hole: Duration,
-    /// From the panic to the first sound of the rebuilt call.
+    /// From the panic until the rebuilt call's stream is up.
     pub recovered: Duration,
     pub pace: Pace,
     /// The most that was in memory at once, as far as it was looked at.
@@ -78,6 +82,11 @@ impl Crowd {
     /// Lives through it all. Asserted: every call completes, every frame comes back exact and in order, one panic
     /// touches one call, nothing is left.
     pub async fn live(&self) -> Report {
+        let patience = self.speaks + self.plays + Duration::from_secs(60);
+        tokio::time::timeout(patience, self.live_through()).await.expect("it ends in time")
+    }
+
+    async fn live_through(&self) -> Report {
         let hosted = Hosted::start(
             &[("crowd", CROWD), ("main", MAIN), ("echo", ECHO), ("pace", &self.pace())],
             |_| (),
@@ -119,6 +128,11 @@ impl Crowd {
             (hosted.runtime.inventory().await == Inventory::default()).then_some(())
         })
         .await;
+        assert!(longest_hole <= HOLE_MAX, "nobody is silenced for {longest_hole:?}");
+        let path = "/v1/activeflows?flow_id=main&end_reason=completed&page_size=100";
+        let mains = Asker::new(&hosted.control(), None).get(path).await.json();
+        let mains = mains["result"].as_array().map(Vec::len);
+        assert_eq!(mains, Some(self.calls / 2), "every main workflow got its completion");
         Report { calls: self.calls, took: began.elapsed(), echoed, longest_hole, recovered, pace, peak }
     }
 
@@ -171,17 +185,17 @@ impl Crowd {
     }
 }
 
-/// A caller whose session panics while it listens, and how long it heard nothing because of that.
+/// A caller that hears itself; its session panics; it hears itself again. How long it was without a stream.
 async fn provoke(hosted: &Hosted, network: &Network) -> Duration {
     let mut config = LineConfig::new(format!("{}/webhooks/echo", hosted.public()), "the provoked one");
     config.status_url = Some(format!("{}/webhooks/twilio/status", hosted.public()));
-    config.hear_frames = true;
+    // Its own silence would come back and never let a stretch of sound end.
+    config.media = Media::Sparse(Duration::from_secs(1));
     let call_sid = config.call_sid.clone();
     let (hand, hands) = mpsc::channel(4);
     let (tell, mut told) = mpsc::unbounded_channel();
     let living = network.place(config, hands, |_, lived| tell.send(lived.clone()).unwrap());
     let acting = async {
-        let (first, second) = (counted(0, 20), counted(1, 20));
         let mut streams = 0;
         let mut provoked = Instant::now();
         let mut recovered = None;
@@ -189,22 +203,21 @@ async fn provoke(hosted: &Hosted, network: &Network) -> Duration {
             match lived {
                 Experience::StreamUp => {
                     streams += 1;
-                    let sound = if streams == 1 { &first } else { &second };
-                    hand.send(Act::Plays(sound.clone().into())).await.unwrap();
+                    if streams == 2 {
+                        recovered = Some(provoked.elapsed());
+                    }
+                    hand.send(Act::Plays(counted(streams, 20).into())).await.unwrap();
                 }
                 Experience::HearsAudio { .. } if streams == 1 => {
                     provoked = Instant::now();
-                    hosted.runtime.provoke(holdline_core::CallId(call_sid.clone())).await;
+                    hosted.runtime.provoke(CallId(call_sid.clone())).await;
                 }
-                Experience::HearsAudio { ms, .. } => {
-                    recovered = Some(provoked.elapsed() - Duration::from_millis(ms));
-                    hand.send(Act::HangsUp).await.unwrap();
-                }
+                Experience::HearsAudio { .. } => hand.send(Act::HangsUp).await.unwrap(),
                 Experience::Ended { .. } => break,
                 _ => {}
             }
         }
-        recovered.expect("a rebuilt call hears itself again")
+        recovered.expect("the call is rebuilt")
     };
     let (story, recovered) = tokio::join!(living, acting);
     let story = story.unwrap();
@@ -311,7 +324,11 @@ impl Display for Report {
         writeln!(f, "{} calls, each complete, in {:.2} s", self.calls, self.took.as_secs_f64())?;
         writeln!(f, "{} frames came back, every one exact and in order", self.echoed)?;
         writeln!(f, "longest hole in what a caller hears: {:.1} ms", ms(self.longest_hole))?;
-        writeln!(f, "one session panicked; its caller hears again after {:.0} ms", ms(self.recovered))?;
+        writeln!(
+            f,
+            "one session panicked; its caller's stream is up again after {:.1} ms",
+            ms(self.recovered)
+        )?;
         let Pace { frames, span, drift, latest } = &self.pace;
         writeln!(
             f,
