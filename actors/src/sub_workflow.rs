@@ -1,5 +1,6 @@
 //! Owns the run of a call's sub-workflow; child of its session, which gives it one turn at a time.
 
+use crate::alive::Life as Guard;
 use crate::call_session::Mail;
 use crate::obituary::Obituary;
 use crate::post::Held;
@@ -13,11 +14,12 @@ pub struct SubWorkflow {
     run: Run,
     session: Held<Mail>,
     _obituary: Obituary<()>,
+    _alive: Guard,
 }
 
 impl SubWorkflow {
-    pub fn new(run: Run, session: Held<Mail>, obituary: Obituary<()>) -> SubWorkflow {
-        SubWorkflow { run, session, _obituary: obituary }
+    pub fn new(run: Run, session: Held<Mail>, obituary: Obituary<()>, alive: Guard) -> SubWorkflow {
+        SubWorkflow { run, session, _obituary: obituary, _alive: alive }
     }
 }
 
