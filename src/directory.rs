@@ -62,6 +62,7 @@ impl House {
         let now = self.clock.now();
         match key {
             Key::Call(_) => Run::restore(now, run_facts(facts.iter())).ok().map(|run| run.view()),
+            Key::Delivery(_) => None,
             Key::Run(_) => Workflow::restore(now, facts.iter()).map(|workflow| workflow.view()),
         }
     }
@@ -149,6 +150,7 @@ fn name(key: &Key) -> String {
     match key {
         Key::Call(call) => call.to_string(),
         Key::Run(run) => run.to_string(),
+        Key::Delivery(delivery) => delivery.to_string(),
     }
 }
 

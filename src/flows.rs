@@ -3,7 +3,7 @@
 //! A bad file never hurts another one, and never takes away what worked: its last good version stays in force until
 //! the file is mended or gone. Calls under way keep the version that they began with, whatever happens here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -51,6 +51,7 @@ pub struct FlowFile {
 struct InForce {
     script: Arc<Script>,
     file: PathBuf,
+    document: Arc<Document>,
 }
 
 #[derive(Default)]
@@ -98,12 +99,12 @@ impl FlowLibrary {
         let mut shelf = self.shelf();
         shelf.documents.clear();
         shelf.lost = false;
-        self.take(&mut shelf);
+        self.take(&mut shelf, true);
     }
 
     /// Takes what has changed since the last time. Reads the disk: not for a thread that carries calls.
     pub fn poll(&self) -> bool {
-        self.take(&mut self.shelf())
+        self.take(&mut self.shelf(), false)
     }
 
     /// Polls as long as the library lives. Must be called inside a runtime.
@@ -134,15 +135,16 @@ impl FlowLibrary {
         self.in_force().values().map(|flow| flow.script.clone()).collect()
     }
 
-    /// Every file, good or bad, in the order of their names.
+    /// Every file, good or bad, in the order of their names. Waits for a load that is under way.
     pub fn files(&self) -> Vec<FlowFile> {
         let in_force = self.in_force();
-        let script = |file: &Path| in_force.values().find(|flow| flow.file == file);
+        let scripts: BTreeMap<&PathBuf, &Arc<Script>> =
+            in_force.values().map(|flow| (&flow.file, &flow.script)).collect();
         let shelf = self.shelf();
         let files = shelf.documents.iter().map(|(file, shelved)| FlowFile {
             file: file.clone(),
             id: shelved.document.id().cloned(),
-            script: script(file).map(|flow| flow.script.clone()),
+            script: scripts.get(file).map(|script| Arc::clone(script)),
             report: shelved.report.clone(),
         });
         files.collect()
@@ -156,7 +158,7 @@ impl FlowLibrary {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, shelf: &mut Shelf) -> bool {
+    fn take(&self, shelf: &mut Shelf, anyway: bool) -> bool {
         let found = match workflow_files(&self.dir) {
             Ok(found) => found,
             Err(error) => {
@@ -176,7 +178,7 @@ impl FlowLibrary {
         let unchanged = |(file, stamp): &(PathBuf, Stamp)| {
             shelf.documents.get(file).is_some_and(|old| old.stamp == *stamp)
         };
-        if known && stamped.iter().all(unchanged) {
+        if !anyway && known && stamped.iter().all(unchanged) {
             return false;
         }
         let documents = self.read(stamped, shelf);
@@ -203,9 +205,16 @@ impl FlowLibrary {
     fn judge(&self, mut documents: Vec<(PathBuf, Stamp, Arc<Document>)>, shelf: &mut Shelf) {
         let before = self.in_force();
         // A new file cannot take the id of a workflow that is in force from another file.
-        documents.sort_by_key(|(file, ..)| !before.values().any(|flow| flow.file == *file));
+        let held: BTreeSet<&PathBuf> = before.values().map(|flow| &flow.file).collect();
+        documents.sort_by_cached_key(|(file, ..)| !held.contains(file));
         let spans: Vec<&Spans> = documents.iter().map(|(.., document)| &document.spans).collect();
-        let mut together = by_file(check::check_all(&spans, &[]));
+        // A file that can't even be read may still be named by the id that its last good version has.
+        let is_bad = |document: &Document| !document.report.is_ok();
+        let bad: BTreeSet<&PathBuf> =
+            documents.iter().filter(|(.., document)| is_bad(document)).map(|(file, ..)| file).collect();
+        let kept = before.values().filter(|flow| bad.contains(&flow.file));
+        let kept: Vec<&Spans> = kept.map(|flow| &flow.document.spans).collect();
+        let mut together = by_file(check::check_all(&spans, &kept));
 
         let mut now = BTreeMap::new();
         let mut shelved = BTreeMap::new();
@@ -214,7 +223,8 @@ impl FlowLibrary {
             report.merge(together.remove(&document.spans.file).unwrap_or_default());
             report.sort();
             if let (true, Some(script)) = (report.is_ok(), &document.script) {
-                now.insert(script.id.clone(), InForce { script: script.clone(), file: file.clone() });
+                let (script, document) = (script.clone(), document.clone());
+                now.insert(script.id.clone(), InForce { script, file: file.clone(), document });
             }
             shelved.insert(file, Shelved { stamp, document, report });
         }
@@ -366,6 +376,7 @@ fn say(
     now: &BTreeMap<PathBuf, Shelved>,
     in_force: &BTreeMap<WorkflowId, InForce>,
 ) {
+    let kept: BTreeSet<&PathBuf> = in_force.values().map(|flow| &flow.file).collect();
     for (file, shelved) in now {
         let known =
             before.get(file).is_some_and(|old| old.report == shelved.report && old.stamp == shelved.stamp);
@@ -379,7 +390,7 @@ fn say(
             tracing::warn!(code = %diagnostic.code, "{diagnostic}");
         }
         if !shelved.report.is_ok() {
-            let kept = in_force.values().any(|flow| flow.file == *file);
+            let kept = kept.contains(file);
             let errors = shelved.report.errors.len() + shelved.report.left_out;
             let outcome = if kept { "its last good version stays in force" } else { "it is not in force" };
             tracing::error!(file = %file.display(), errors, "the workflow file is refused; {outcome}");
@@ -444,6 +455,16 @@ mod tests {
         assert!(files[0].script.is_some() && !files[0].report.is_ok(), "{:?}", files[0]);
         assert_eq!(files[0].report.errors[0].suggestion.as_deref(), Some("talk"));
 
+        folder.write("names.yaml", &format!("on_complete_flow_id: second\n{GOOD}"));
+        folder.write("b.yml", &format!("id: second\n{GOOD}"));
+        assert!(library.poll() && said(&library, "names").is_some());
+        folder.write("b.yml", "{");
+        folder
+            .write("names.yaml", &format!("on_complete_flow_id: second\n{}", GOOD.replace("hello", "still")));
+        assert!(library.poll());
+        assert!(said(&library, "second").is_some(), "its file cannot be read, but it is in force");
+        assert_eq!(said(&library, "names").as_deref(), Some("still"), "so it may be named");
+
         folder.write("a.yaml", &GOOD.replace("hello", "mended"));
         assert!(library.poll());
         assert_eq!(said(&library, "a").as_deref(), Some("mended"));
@@ -463,6 +484,9 @@ mod tests {
         fs::rename(folder.0.path().with_extension("away"), folder.0.path()).unwrap();
         library.reload();
         assert_eq!(said(&library, "b").as_deref(), Some("hello"));
+        fs::remove_file(folder.path("b.yaml")).unwrap();
+        library.reload();
+        assert_eq!(said(&library, "b"), None);
     }
 
     #[test]

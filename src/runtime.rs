@@ -9,24 +9,31 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use actix_web::web::ServiceConfig;
-use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, WhenEmpty};
+use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, Provoke, WhenEmpty};
 use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
-use holdline_actors::flow_registry::FlowRegistry;
+use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::outbox::{Outbox, Outside};
 use holdline_actors::port::audio::Audio;
+use holdline_actors::port::http::World;
 use holdline_actors::port::journal::{Journal, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
+use holdline_core::CallId;
 use holdline_core::call::CallConfig;
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
 use holdline_core::provider::twilio::signature::Keys;
+use holdline_core::workflow::outbox::OutboxConfig;
 use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use crate::adapter::audio::AudioPort;
+use crate::adapter::http::HttpPort;
 use crate::adapter::instance::instance_key;
 use crate::adapter::recordings::DiskRecordings;
+use crate::adapter::world::OtherSystems;
 use crate::config::{Config, Speech};
 use crate::directory;
 use crate::flows::FlowLibrary;
@@ -42,12 +49,28 @@ pub struct Parts {
     pub audio: Arc<dyn Audio>,
     pub recordings: Arc<dyn Recordings>,
     pub journal: Box<dyn Journal>,
+    /// How workflows reach other systems.
+    pub world: Arc<dyn World>,
     pub instance_key: [u8; 32],
+}
+
+/// What is in memory right now. After the last call all of it is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inventory {
+    pub calls: usize,
+    /// Places taken of `max_calls`.
+    pub places: usize,
+    /// Actors of calls: sessions and their flows, with them their timers.
+    pub actors: usize,
+    pub sockets: usize,
+    /// Main workflows that are at work.
+    pub workflows: usize,
 }
 
 pub struct Runtime {
     door: Arc<Door>,
     calls: Addr<CallRegistry>,
+    flows: Addr<FlowRegistry>,
     directory: Arc<dyn Directory>,
     public: Arc<Public>,
     tokens: Tokens,
@@ -60,13 +83,17 @@ impl Runtime {
     pub fn start(config: &Config, origin: String, parts: Parts) -> Runtime {
         let clock = Clock::start();
         let journal = JournalWriter::new(parts.journal).start();
-        let flows = FlowRegistry::new(clock, journal.clone()).start();
+        let outbox = Outbox::new(clock, journal.clone(), parts.world.clone(), outbox_config(config)).start();
+        let outside = Outside { world: parts.world, outbox };
+        let flows = FlowRegistry::new(clock, journal.clone(), outside.clone()).start();
         let house = House {
             clock,
             journal: journal.clone(),
-            flows,
+            flows: flows.clone(),
+            book: parts.book.clone(),
             audio: parts.audio,
             recordings: parts.recordings,
+            outside,
         };
         let call_config = Arc::new(call_config(config, parts.instance_key));
         let calls = CallRegistry::new(house, call_config, config.calls.max_calls).start();
@@ -91,8 +118,16 @@ impl Runtime {
         if let Some(library) = parts.library.as_ref().filter(|_| config.flows.reload) {
             library.watch();
         }
+        for (setting, id) in [
+            ("default_workflow", &config.default_workflow),
+            ("overflow_workflow", &config.calls.overflow_workflow),
+        ] {
+            if let Some(id) = id.as_ref().filter(|id| door.book.find(id).is_none()) {
+                tracing::warn!(setting, workflow = %id, "no workflow has the id that a setting names");
+            }
+        }
         let drain_timeout = config.calls.drain_timeout;
-        Runtime { door, calls, directory, public, tokens, drain_timeout, library: parts.library }
+        Runtime { door, calls, flows, directory, public, tokens, drain_timeout, library: parts.library }
     }
 
     /// The routes that the phone network asks.
@@ -114,6 +149,19 @@ impl Runtime {
     /// What is in memory right now.
     pub async fn census(&self) -> Census {
         self.calls.send(Count).await.unwrap_or_default()
+    }
+
+    /// Counts everything of calls and main workflows that is in memory.
+    pub async fn inventory(&self) -> Inventory {
+        let Census { calls, roster, actors, .. } = self.census().await;
+        let workflows = self.flows.send(CountFlows).await.unwrap_or_default();
+        Inventory { calls, places: roster, actors, sockets: self.door.tally.sockets.count(), workflows }
+    }
+
+    /// Lets one call's session panic, for tests of what the others notice.
+    #[doc(hidden)]
+    pub async fn provoke(&self, call: CallId) {
+        let _ = self.calls.send(Provoke(call)).await;
     }
 
     /// No new calls; live ones go on until they end, or `until` fires. True when the last one has ended by itself.
@@ -169,6 +217,14 @@ fn call_config(config: &Config, instance_key: [u8; 32]) -> CallConfig {
     }
 }
 
+/// Up to a tenth later: what failed together doesn't come back together.
+const JITTER: f64 = 0.1;
+
+fn outbox_config(config: &Config) -> OutboxConfig {
+    let millis = |pause: &Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    OutboxConfig { retry_ms: config.events.retry.iter().map(millis).collect(), jitter: JITTER }
+}
+
 fn front_config(config: &Config, origin: String) -> FrontConfig {
     let reveal = |secret: &crate::config::Secret| secret.expose().to_owned();
     FrontConfig {
@@ -205,27 +261,14 @@ pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
         format!("can't make the data folder {}: {error}; [journal] path sets it", data.display())
     })?;
     let library = Arc::new(FlowLibrary::load(config));
+    let http = Arc::new(HttpPort::new(&config.http));
     Ok(Parts {
         book: library.clone(),
-        library: Some(library),
-        audio: Arc::new(NoAudio),
+        library: Some(library.clone()),
+        audio: Arc::new(AudioPort::new(config, library.clone(), http.clone())),
         recordings: Arc::new(DiskRecordings::start(&data.join("recordings"))?),
+        world: Arc::new(OtherSystems::new(config, http, data.join("recordings"))),
         journal: memory_journal(),
         instance_key: instance_key(data)?,
     })
-}
-struct NoAudio;
-impl Audio for NoAudio {
-    fn load(
-        &self,
-        _: &holdline_core::WorkflowId,
-        what: &holdline_core::scene::Sound,
-    ) -> futures::future::BoxFuture<'static, holdline_actors::port::audio::Loaded> {
-        use holdline_core::scene::Sound;
-        let r = match what {
-            Sound::Beep { hz, ms } => Ok(holdline_core::media::tone::beep(*hz, *ms).unwrap().into()),
-            _ => Err((holdline_core::scene::ErrorClass::Unavailable, "x".into())),
-        };
-        Box::pin(std::future::ready(r))
-    }
 }

@@ -3,6 +3,7 @@
 //! actix's own supervisor restarts an actor that stopped and leaves one dead that panicked; here every session owns an
 //! obituary, and a panic is answered by a session folded from the call's facts.
 
+use crate::alive::Alive;
 use crate::call_session::{Begin, CallSession, House, Mail, Reply};
 use crate::journal_writer::{Append, Close, Read};
 use crate::obituary::{Died, Obituary};
@@ -37,6 +38,8 @@ pub struct CallRegistry {
     ended_order: VecDeque<CallId>,
     /// Who waits for the last call to end.
     last_end: Vec<oneshot::Sender<()>>,
+    /// Sessions and their flows.
+    alive: Alive,
 }
 
 struct Row {
@@ -86,6 +89,7 @@ impl CallRegistry {
             ended: BTreeMap::new(),
             ended_order: VecDeque::new(),
             last_end: Vec::new(),
+            alive: Alive::default(),
         }
     }
 
@@ -107,7 +111,8 @@ impl CallRegistry {
         ctx: &mut Context<Self>,
     ) {
         let obituary = Obituary::new(call.clone(), ctx.address().recipient());
-        let session = CallSession::new(self.house.clone(), machine, begin, obituary).start();
+        let alive = self.alive.clone();
+        let session = CallSession::new(self.house.clone(), machine, begin, obituary, alive).start();
         let mail = Held::new(session);
         let row = Row { workflow: workflow.clone(), session: Session::Up { mail } };
         if let Some(Row { session: Session::Rebuilding { waiting }, .. }) =
@@ -221,7 +226,13 @@ impl CallRegistry {
             let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
             let run = Run::restore(now, run_facts(facts.iter())).ok().map(Box::new);
             let workflow = state.workflow.clone();
-            let machine = Call::restore(now, actor.config.clone(), state);
+            let machine = if run.is_none() && state.flow_over.is_none() {
+                // Without its flow nothing would ever answer for it, nor end it.
+                tracing::error!(%call, "a call's flow could not be folded from its facts; the call is ended");
+                Call::lost(now, actor.config.clone(), state)
+            } else {
+                Call::restore(now, actor.config.clone(), state)
+            };
             actor.start(call, workflow, machine, Begin::Restored { run }, ctx);
         }));
     }
@@ -315,7 +326,7 @@ impl Handler<Arrive> for CallRegistry {
                 self.spawn(arrive.workflow, *arrive.new, ctx);
                 // Whatever URL a new call's first request came by, it asks for the first document.
                 let request = match arrive.request {
-                    Request::Next { answer, key, .. } => Request::Voice { answer, key },
+                    Request::Next { status, answer, key, .. } => Request::Voice { status, answer, key },
                     request => request,
                 };
                 self.forward(&call, request, arrive.reply, ctx);
@@ -473,6 +484,8 @@ impl Handler<HandOver> for CallRegistry {
 pub struct Census {
     pub calls: usize,
     pub roster: usize,
+    /// Sessions and their flows: one that outlives its row is counted here alone.
+    pub actors: usize,
     pub draining: bool,
 }
 
@@ -487,6 +500,7 @@ impl Handler<Count> for CallRegistry {
         MessageResult(Census {
             calls: self.rows.len(),
             roster: self.roster.len(),
+            actors: self.alive.count(),
             draining: self.roster.is_draining(),
         })
     }

@@ -1,8 +1,10 @@
 //! The actors' ports made real: disk, network, programs.
 
+pub mod audio;
 pub mod http;
 pub mod instance;
 pub mod recordings;
+pub mod world;
 
 #[cfg(test)]
 mod test_server;

@@ -1,5 +1,6 @@
 //! `holdline check`: every error of workflows and configuration files, with its position.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use holdline_core::flow::diagnostic::Diagnostic;
@@ -90,21 +91,19 @@ impl Findings {
 
     /// A workflow file, or all of a folder.
     fn collect(&mut self, path: &Path, documents: &mut Vec<PathBuf>) {
-        if path.is_dir() || !(path.exists() || flows::is_workflow_file(path)) {
-            match flows::workflow_files(path) {
-                Ok(files) => documents.extend(files),
-                Err(error) => {
-                    let message = format!("expected a workflow file or a folder of them: {error}");
-                    self.errors.push(Finding::about_file(path, "unreadable", message));
-                }
+        let found = match path.is_dir() {
+            true => flows::workflow_files(path),
+            false => fs::metadata(path).map(|_| vec![path.to_owned()]),
+        };
+        let (code, message) = match found {
+            Ok(files) if files.iter().all(|file| flows::is_workflow_file(file)) => {
+                documents.extend(files);
+                return;
             }
-        } else if flows::is_workflow_file(path) {
-            documents.push(path.to_owned());
-        } else {
-            let message =
-                "expected a workflow (.yaml, .yml, .json) or a configuration file (.toml)".to_owned();
-            self.errors.push(Finding::about_file(path, "unknown_kind", message));
-        }
+            Ok(_) => ("unknown_kind", "expected a workflow (.yaml, .yml, .json) or a .toml".to_owned()),
+            Err(error) => ("unreadable", format!("cannot be read: {error}")),
+        };
+        self.errors.push(Finding::about_file(path, code, message));
     }
 
     fn into_report(mut self) -> Report {
@@ -197,7 +196,6 @@ impl From<Diagnostic> for Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     const GOOD: &str = "tasks:\n  - type: talk\n    parameters: { text: hello }\n";
 
@@ -214,6 +212,7 @@ mod tests {
         fs::write(path("new.yaml"), format!("on_complete_flow_id: stands\n{GOOD}")).unwrap();
         fs::write(path("bad.yaml"), "tasks:\n  - type: tlak\n").unwrap();
         fs::write(path("holdline.toml"), "[flows]\ndir = \"flows\"\n").unwrap();
+        fs::write(path("x.txt"), GOOD).unwrap();
         fs::write(path("bad.toml"), "[flows]\ndri = \"flows\"\n").unwrap();
 
         let none = Sources::default();
@@ -225,7 +224,7 @@ mod tests {
         let report = check(&[path("bad.yaml"), path("bad.toml"), path("x.txt"), path("no.yaml")], &none);
         assert_eq!(
             codes(&report.errors),
-            ["unknown_key", "unreadable", "unknown_type", "syntax"],
+            ["unknown_key", "unknown_kind", "unreadable", "unknown_type"],
             "{report:?}"
         );
         let text = report.to_text();
