@@ -7,7 +7,6 @@
 
 use serde_json::Value;
 use std::borrow::Cow;
-use std::fmt::Write;
 
 const OPEN: char = '\u{FDD0}';
 const CLOSE: char = '\u{FDD1}';
@@ -113,75 +112,108 @@ fn each_text(value: &Value, change: &mut impl FnMut(&str) -> String) -> Value {
     }
 }
 
-/// Finds secrets in what others say, however they wrote them: plainly, as JSON, percent-encoded, as base64.
+/// Finds secrets in what others say, however they wrote them: plainly, escaped as JSON, percent-encoded in whole or in
+/// part, or as base64.
 #[derive(Clone, Default)]
 pub struct Masker {
     /// Longest first, so that a secret that holds another one is masked whole.
-    forms: Vec<String>,
+    needles: Vec<String>,
 }
 
 impl Masker {
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Masker {
         use base64::Engine;
-        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-        let mut forms = Vec::new();
+        use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+        let mut needles = Vec::new();
         for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
-            let json = Value::from(secret).to_string();
-            forms.push(json.trim_matches('"').to_owned());
-            forms.push(STANDARD.encode(secret));
-            forms.push(URL_SAFE_NO_PAD.encode(secret));
-            forms.extend([
-                percent(secret, true),
-                percent(secret, false),
-                percent(secret, true).replace("%20", "+"),
-            ]);
-            forms.push(secret.to_owned());
+            needles.extend([STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|form| form.encode(secret)));
+            needles.push(secret.to_owned());
         }
-        forms.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
-        forms.dedup();
-        Masker { forms }
+        needles.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
+        needles.dedup();
+        Masker { needles }
     }
 
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut masked = Cow::Borrowed(text);
-        for form in &self.forms {
-            if masked.contains(form.as_str()) {
-                masked = Cow::Owned(masked.replace(form.as_str(), MASK));
+        let mut masked: Option<String> = None;
+        let (mut kept, mut rest) = (text, text);
+        while let Some(first) = rest.chars().next() {
+            let found = self.needles.iter().find_map(|needle| after(rest, needle));
+            match found {
+                Some(behind) => {
+                    let clean = kept.len() - rest.len();
+                    let masked = masked.get_or_insert_default();
+                    masked.push_str(kept.get(..clean).unwrap_or_default());
+                    masked.push_str(MASK);
+                    (kept, rest) = (behind, behind);
+                }
+                None => rest = rest.get(first.len_utf8()..).unwrap_or_default(),
             }
         }
-        masked
+        match masked {
+            Some(masked) => Cow::Owned(masked + kept),
+            None => Cow::Borrowed(text),
+        }
     }
 
-    /// Every text inside a value; a number or a word that is a secret's text is masked too.
+    /// Every text inside a value; a number that is a secret's text is masked too.
     pub fn value(&self, value: &Value) -> Value {
         let masked = each_text(value, &mut |text| self.text(text).into_owned());
-        self.scalars(masked)
+        self.numbers(masked)
     }
 
-    fn scalars(&self, value: Value) -> Value {
+    fn numbers(&self, value: Value) -> Value {
         match value {
-            Value::Number(number) if self.forms.contains(&number.to_string()) => Value::from(MASK),
-            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.scalars(item)).collect()),
+            Value::Number(number) if self.needles.contains(&number.to_string()) => Value::from(MASK),
+            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.numbers(item)).collect()),
             Value::Object(map) => {
-                Value::Object(map.into_iter().map(|(key, value)| (key, self.scalars(value))).collect())
+                Value::Object(map.into_iter().map(|(key, value)| (key, self.numbers(value))).collect())
             }
             other => other,
         }
     }
 }
 
-/// As in a URL's query. Others write their hexadecimal digits small.
-pub fn percent(text: &str, upper: bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String can't fail.
-            let _ = if upper { write!(out, "%{byte:02X}") } else { write!(out, "%{byte:02x}") };
-        }
+/// What follows a secret at the beginning of a text.
+fn after<'t>(text: &'t str, secret: &str) -> Option<&'t str> {
+    secret.chars().try_fold(text, one)
+}
+
+/// What follows one character, as it is or in one of its disguises.
+fn one(text: &str, c: char) -> Option<&str> {
+    escaped(text, c)
+        .or_else(|| percent_encoded(text, c))
+        .or_else(|| text.strip_prefix(c))
+        .or_else(|| text.strip_prefix('+').filter(|_| c == ' '))
+}
+
+/// As inside a JSON text.
+fn escaped(text: &str, c: char) -> Option<&str> {
+    let behind = text.strip_prefix('\\')?;
+    let short = match c {
+        '\n' => 'n',
+        '\r' => 'r',
+        '\t' => 't',
+        c => c,
+    };
+    // A letter after the backslash means something else than itself.
+    if let Some(rest) = behind.strip_prefix(short).filter(|_| !c.is_ascii_alphanumeric()) {
+        return Some(rest);
     }
-    out
+    let mut units = [0; 2];
+    c.encode_utf16(&mut units).iter().try_fold(text, |text, unit| {
+        let (digits, rest) = text.strip_prefix("\\u")?.split_at_checked(4)?;
+        (u16::from_str_radix(digits, 16) == Ok(*unit)).then_some(rest)
+    })
+}
+
+/// As inside a URL or a form.
+fn percent_encoded(text: &str, c: char) -> Option<&str> {
+    let mut bytes = [0; 4];
+    c.encode_utf8(&mut bytes).bytes().try_fold(text, |text, byte| {
+        let (digits, rest) = text.strip_prefix('%')?.split_at_checked(2)?;
+        (u8::from_str_radix(digits, 16) == Ok(byte)).then_some(rest)
+    })
 }
 
 #[cfg(test)]
@@ -209,19 +241,29 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_in_every_dress() {
-        let masker = Masker::new(["p/w \"1", "p", "1234"]);
-        let masker_of_one = Masker::new(["p/w \"1", "abc"]);
+        let masker = Masker::new(["p/w \"1", "abc"]);
         for dress in [
-            "x p/w \"1 y",
-            "x p/w \\\"1 y",
-            "x p%2Fw%20%221 y",
-            "x p%2fw%20%221 y",
-            "x p%2Fw+%221 y",
-            "x cC93ICIx y",
+            "p/w \"1",
+            "p/w \\\"1",
+            "p\\/w \\\"1",
+            "p%2Fw%20%221",
+            "p%2fw+%221",
+            "p/w%20%221",
+            "\\u0070/w \\u00221",
+            "cC93ICIx",
         ] {
-            assert_eq!(masker_of_one.text(dress), "x *** y", "{dress}");
+            assert_eq!(masker.text(&format!("x {dress} y")), "x *** y", "{dress}");
         }
+        assert_eq!(masker.text("é%2"), "é%2");
+        assert_eq!(masker.text("abcabcab"), "******ab");
+        let odd = Masker::new(["\\ü%€😀"]);
+        for dress in ["\\ü%€😀", "\\\\\\u00fc%\\u20ac\\ud83d\\ude00", "%5c%C3%BC%25%E2%82%AC%F0%9F%98%80"]
+        {
+            assert_eq!(odd.text(dress), "***", "{dress}");
+        }
+        let masker = Masker::new(["p", "1234", "p/w"]);
         assert_eq!(masker.value(&json!({"n": 1234, "m": 12345})), json!({"n": "***", "m": 12345}));
+        assert_eq!(masker.text("p/w"), "***", "the longest first");
         assert_eq!(Masker::new([""]).text("as it is"), "as it is");
     }
 }
