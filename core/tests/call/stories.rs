@@ -336,3 +336,15 @@ fn frames_keep_a_stream_alive_and_silence_ends_it() {
     assert_eq!(stage.call.state().stopping, Some(CallEnd::IdleTimeout));
     ended(&mut stage, "idle_timeout", "call_ended");
 }
+
+#[test]
+fn statuses_that_come_late_or_again_are_no_news() {
+    let mut stage = call(ECHO);
+    stage.status(NetworkStatus::InProgress);
+    let facts = stage.facts.len();
+    for late in [NetworkStatus::Queued, NetworkStatus::Ringing, NetworkStatus::InProgress] {
+        assert_eq!(brief(&stage.status(late).unwrap()), "ok");
+    }
+    assert_eq!(stage.call.state().status, Some(NetworkStatus::InProgress));
+    assert_eq!(stage.facts.len(), facts);
+}
