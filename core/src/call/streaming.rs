@@ -270,6 +270,10 @@ impl Call {
         if let Some(live) = self.live.take() {
             out.push(Effect::CloseStream { stream: live.stream, code: 1001 });
         }
+        // A socket that has not said `start` would otherwise live until it is cut.
+        for stream in std::mem::take(&mut self.opening.admitted).into_keys() {
+            out.push(Effect::CloseStream { stream, code: 1001 });
+        }
     }
 
     pub(super) fn media_view(&self) -> Value {
