@@ -38,6 +38,8 @@ pub struct CallRegistry {
     ended_order: VecDeque<CallId>,
     /// Sessions and their flows.
     alive: Alive,
+    /// Who waits for the last call to end.
+    last_end: Vec<oneshot::Sender<()>>,
 }
 
 struct Row {
@@ -87,6 +89,7 @@ impl CallRegistry {
             ended: BTreeMap::new(),
             ended_order: VecDeque::new(),
             alive: Alive::default(),
+            last_end: Vec::new(),
         }
     }
 
@@ -223,7 +226,13 @@ impl CallRegistry {
             let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
             let run = Run::restore(now, run_facts(facts.iter())).ok().map(Box::new);
             let workflow = state.workflow.clone();
-            let machine = Call::restore(now, actor.config.clone(), state);
+            let machine = if run.is_none() && state.flow_over.is_none() {
+                // Without its flow nothing would ever answer for it, nor end it.
+                tracing::error!(%call, "a call's flow could not be folded from its facts; the call is ended");
+                Call::lost(now, actor.config.clone(), state)
+            } else {
+                Call::restore(now, actor.config.clone(), state)
+            };
             actor.start(call, workflow, machine, Begin::Restored { run }, ctx);
         }));
     }
@@ -247,6 +256,15 @@ impl CallRegistry {
     fn forget(&mut self, call: &CallId) {
         self.rows.remove(call);
         self.roster.died(self.house.clock.now(), call, false);
+        self.tell_if_empty();
+    }
+
+    fn tell_if_empty(&mut self) {
+        if self.rows.is_empty() {
+            for waiting in self.last_end.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
     }
 }
 
@@ -308,7 +326,7 @@ impl Handler<Arrive> for CallRegistry {
                 self.spawn(arrive.workflow, *arrive.new, ctx);
                 // Whatever URL a new call's first request came by, it asks for the first document.
                 let request = match arrive.request {
-                    Request::Next { answer, key, .. } => Request::Voice { answer, key },
+                    Request::Next { status, answer, key, .. } => Request::Voice { status, answer, key },
                     request => request,
                 };
                 self.forward(&call, request, arrive.reply, ctx);
@@ -362,6 +380,7 @@ impl Handler<Died<CallId>> for CallRegistry {
                 if let Some(row) = self.rows.remove(&call) {
                     self.remember_end(call, row.workflow, false);
                 }
+                self.tell_if_empty();
             }
             verdict => {
                 tracing::error!(%call, "a session panicked");
@@ -426,6 +445,20 @@ impl Handler<Drain> for CallRegistry {
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
         self.roster.drain();
+    }
+}
+
+/// Fires when no call is in memory.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WhenEmpty(pub oneshot::Sender<()>);
+
+impl Handler<WhenEmpty> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, WhenEmpty(waiting): WhenEmpty, _: &mut Self::Context) {
+        self.last_end.push(waiting);
+        self.tell_if_empty();
     }
 }
 

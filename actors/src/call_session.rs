@@ -46,6 +46,8 @@ pub struct CallSession {
     flow: Option<Held<Take>>,
     /// Written in one batch with the call's own first facts.
     first: Vec<Entry>,
+    /// The first facts of the flow, likewise, behind them.
+    born: Vec<Fact>,
     replies: BTreeMap<AskNo, oneshot::Sender<Reply>>,
     last_ask: u64,
     sockets: BTreeMap<StreamNo, Socket>,
@@ -129,6 +131,7 @@ impl CallSession {
             house,
             flow: None,
             first: Vec::new(),
+            born: Vec::new(),
             replies: BTreeMap::new(),
             last_ask: 0,
             sockets: BTreeMap::new(),
@@ -145,11 +148,15 @@ impl CallSession {
         let obituary = Obituary::new((), ctx.address().recipient());
         let flow = match begin {
             Begin::Fresh { sub, first } => {
+                // The run's own beginning goes with the call's: no crash may leave a call on disk without its flow.
+                let now = self.driver.clock().now();
+                let (run, facts) = Run::begin(now, *sub);
                 self.first = first;
-                Some(SubWorkflow::unborn(*sub, session, obituary, self.alive.begin()))
+                self.born = facts.into_iter().map(Fact::Run).collect();
+                Some(SubWorkflow::new(run, session, obituary, self.alive.begin()))
             }
             Begin::Restored { run } => {
-                run.map(|run| SubWorkflow::restored(*run, session, obituary, self.alive.begin()))
+                run.map(|run| SubWorkflow::new(*run, session, obituary, self.alive.begin()))
             }
         };
         self.flow = flow.map(|flow| Held::new(flow.start()));
@@ -159,7 +166,8 @@ impl CallSession {
     fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
         let wall_ms = self.driver.clock().now().wall_ms;
         let mut batch = std::mem::take(&mut self.first);
-        batch.extend(facts.into_iter().map(|fact| Entry { key: self.key.clone(), wall_ms, fact }));
+        let facts = facts.into_iter().chain(std::mem::take(&mut self.born));
+        batch.extend(facts.map(|fact| Entry { key: self.key.clone(), wall_ms, fact }));
         let (written, done) = oneshot::channel();
         let append = self.house.journal.send(Append { batch, written });
         let wait = async move {
@@ -279,11 +287,17 @@ impl Owner for CallSession {
             Effect::Record(facts) => return self.record(facts, ctx),
             Effect::Take { turn, posture, event } => {
                 let now = self.driver.clock().now();
-                self.flow.as_ref().map(|flow| flow.post(Take::Turn { now, turn, posture, event }));
+                if let Some(flow) = &self.flow {
+                    // One turn is under way at a time, and the call would wait for ever for one that is lost.
+                    flow.last_word(Take::Turn { now, turn, posture, event });
+                }
             }
             Effect::WaitTurn { ask, exchange, turn } => {
                 let now = self.driver.clock().now();
-                self.flow.as_ref().map(|flow| flow.post(Take::Wait { now, ask, exchange, turn }));
+                let wait = Take::Wait { now, ask, exchange, turn };
+                if self.flow.as_ref().is_none_or(|flow| flow.post(wait) != Posted::Taken) {
+                    self.replies.remove(&ask); // the dropped reply tells the one who asked
+                }
             }
             Effect::Answer { ask, answer } => self.answer(ask, answer, ctx),
             Effect::Transmit { stream, out } => self.transmit(stream, out, ctx),

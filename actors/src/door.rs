@@ -133,12 +133,21 @@ impl Door {
     async fn admitted(&self, ask: Ask) -> Opened {
         match ask {
             Ask::Voice(voice) => {
-                let request = Request::Voice { answer: voice.answer, key: voice.idempotency };
+                let request = Request::Voice {
+                    status: voice.arrival.status,
+                    answer: voice.answer,
+                    key: voice.idempotency,
+                };
                 Opened::Answer(self.voice(voice.workflow, voice.arrival, request).await)
             }
             Ask::Next(next) => {
-                let request =
-                    Request::Next { x: next.x, a: next.a, answer: next.answer, key: next.idempotency };
+                let request = Request::Next {
+                    x: next.x,
+                    a: next.a,
+                    status: next.arrival.status,
+                    answer: next.answer,
+                    key: next.idempotency,
+                };
                 Opened::Answer(self.voice(next.workflow, next.arrival, request).await)
             }
             Ask::Wait(wait) => {
