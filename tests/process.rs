@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use support::crowd::counted;
 use support::until;
 use support::wire::{Asker, Caller};
 
@@ -50,6 +51,7 @@ async fn a_second_signal_stops_listening_and_then_hands_the_calls_over() {
     let folder = folder("");
     let server = Process::serve(folder.path());
     let mut caller = Caller::begin(&server.public, "echo", "handed over").await;
+    assert_eq!(caller.echo().await, counted(1, 1));
     let address = server.public_address();
     server.signal("TERM");
     let asker = caller.asker.clone();
@@ -66,8 +68,11 @@ async fn a_drain_that_takes_too_long_hands_the_calls_over() {
     let folder = folder("[calls]\ndrain_timeout = \"0s\"\n");
     let server = Process::serve(folder.path());
     let mut caller = Caller::begin(&server.public, "echo", "too long").await;
+    assert_eq!(caller.echo().await, counted(1, 1));
+    // Admitted, and has not said `start`.
+    let mut silent = Caller::open(caller.asker.clone(), "echo", "silent").await;
     server.signal("TERM");
-    assert_eq!(caller.closed().await, Some(1001));
+    assert_eq!((caller.closed().await, silent.closed().await), (Some(1001), Some(1001)));
     assert_eq!(server.ended().0, 0);
 }
 
