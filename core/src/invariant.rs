@@ -17,7 +17,7 @@ use crate::call::{Answer, Call, CallFact, CallState, Effect};
 use crate::fact::Fact;
 use crate::flow::Run;
 use crate::limit::{VARIABLES_BYTES_MAX, VARIABLES_MAX};
-use crate::{Machine, Tick};
+use crate::{Machine, Now, Tick};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -144,9 +144,10 @@ pub fn fold<'f>(facts: impl Iterator<Item = (u64, &'f Fact)>) -> Option<CallStat
     state
 }
 
-/// I11: `unheard` frames were sent and not yet heard of; more than `most` can't be.
-pub fn sound_in_flight(unheard: usize, most: usize) -> Verdict {
-    holds(unheard <= most, "I11", || format!("{unheard} frames in flight of {most}"))
+/// I11.
+pub fn sound_in_flight(call: &Call, now: Now) -> Verdict {
+    let (ahead, most) = call.sound_ahead(now);
+    holds(ahead <= most, "I11", || format!("{ahead:?} of sound in flight, expected at most {most:?}"))
 }
 
 /// I12: `answers_owed`: somebody else (the flow, a file) has the next word.

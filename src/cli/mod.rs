@@ -7,6 +7,7 @@ pub mod call;
 pub mod check;
 pub mod demo;
 pub mod serve;
+pub mod test;
 mod transcript;
 
 use std::io::Write;
@@ -15,7 +16,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use arguments::{CallArguments, CheckArguments, ConfigArguments, DemoArguments, ServeArguments};
+use arguments::{
+    CallArguments, CheckArguments, ConfigArguments, DemoArguments, ServeArguments, TestArguments,
+};
 
 /// The call-session runtime: every phone call survives its server.
 #[derive(Debug, Parser)]
@@ -36,6 +39,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Call a workflow of any server, as a pretend phone network
     Call(CallArguments),
+    /// Perform call transcripts against workflows, in virtual time
+    Test(TestArguments),
     /// Check workflows and configuration files; tells every error with its position
     Check(CheckArguments),
     /// Print the effective configuration, secrets masked
@@ -63,6 +68,7 @@ pub fn run(line: CommandLine) -> Exit {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Call(arguments) => call::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(arguments) => show_config(&arguments),
     }

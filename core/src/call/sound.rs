@@ -5,6 +5,7 @@ use crate::media::playout::{How, Out, Playout, PlayoutConfig, Report, SoundId, S
 use crate::media::recorder::{Channels, EndedBy, Recorder, RecorderConfig};
 use crate::scene::{ErrorClass, Event, Gap, Op, RecordingReport, RecordingWish, Sound, SoundEnd};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Sounds that wait to be loaded or played. `async` prompts in a loop meet this first.
 const WAITING_MAX: usize = 100;
@@ -64,6 +65,10 @@ impl Desk {
     /// Nothing plays, loads, or waits to be heard.
     pub(super) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && self.playout.is_idle()
+    }
+
+    pub(super) fn ahead(&self, now: Tick) -> Duration {
+        self.playout.ahead(now)
     }
 
     pub(super) fn is_recording(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What may happen to a call, as small moves: a property test chooses them, a fuzz target reads them from bytes.
 
 use super::stage::{Stage, script};
-use crate::call::{Input, Request, StreamNo};
+use crate::call::{Answer, Input, Request, StreamNo};
 use crate::id::CallId;
 use crate::media::frame::FRAME_BYTES;
 use crate::notice::{LineAnswer, NetworkStatus, RecordingNotice, StatusNotice};
@@ -184,7 +184,18 @@ pub fn perform(stage: &mut Stage, step: Move) {
             } else {
                 LineAnswer::Returned
             };
-            stage.next_with(x, answer, key(number).as_deref());
+            let is_live = stage.call.state().stopping.is_none();
+            let key = key(number);
+            let answer = stage.next_with(x, answer, key.as_deref());
+            // The table of exchanges, in short: the same number gives the same document, whatever came between.
+            if let (Some(Answer::Document { plan }), true, None) = (answer, is_live, key) {
+                let good = match x {
+                    _ if newest == 0 => plan.exchange == 1,
+                    Some(x) if (1..=newest).contains(&x) => plan.exchange == x + 1,
+                    _ => plan.exchange == newest || plan.exchange == newest + 1,
+                };
+                assert!(good, "of {newest} documents {x:?} was acknowledged, and {} given", plan.exchange);
+            }
         }
         Move::Wait { x, w } => {
             stage.ask(Request::Wait { x: u32::from(x % 4), w: u32::from(w) });

@@ -53,6 +53,7 @@ pub struct Stage {
     pub marks: VecDeque<(StreamNo, String)>,
     pub admitted: Vec<StreamNo>,
     finished: bool,
+    stopping_since: Option<Tick>,
 }
 
 /// Ten minutes at most, so that a story without an end of its own has one.
@@ -111,6 +112,7 @@ impl Stage {
             marks: VecDeque::new(),
             admitted: Vec::new(),
             finished: false,
+            stopping_since: None,
         }
     }
 
@@ -188,6 +190,7 @@ impl Stage {
         self.admitted.clear();
         self.marks.clear();
         self.finished = false;
+        self.stopping_since = None;
         let Some(state) = invariant::fold(self.facts.iter().map(|(wall_ms, fact)| (*wall_ms, fact))) else {
             let (call, run, first) = born(self.now, &self.config, &self.spec);
             (self.call, self.run, self.first) = (call, run, first);
@@ -343,12 +346,18 @@ impl Stage {
     }
 
     /// What holds between any two inputs.
-    fn check(&self) {
+    fn check(&mut self) {
+        let stopping = self.call.state().stopping.is_some() && !self.held && self.owed.is_empty();
+        self.stopping_since = if stopping { self.stopping_since.or(Some(self.now.tick)) } else { None };
+        // The grace, and once more from the moment at which a <Hangup/> was delivered.
+        let most = self.config.return_grace * 2;
         let facts = self.facts.iter().map(|(wall_ms, fact)| (*wall_ms, fact));
         let checks = [
             invariant::at_most_one_end(self.facts.iter().map(|(_, fact)| fact)),
             invariant::state_is_the_fold(self.call.state(), facts),
             invariant::wakes_until_over(&self.call, !self.owed.is_empty()),
+            invariant::ends_by(&self.call, self.now.tick, self.stopping_since, most),
+            invariant::sound_in_flight(&self.call, self.now),
             invariant::run_within_limits(&self.run),
             invariant::one_completion(&self.completions),
         ];
