@@ -34,6 +34,9 @@ pub fn on_connect(connection: &dyn Any, data: &mut Extensions) {
     let _ = socket.set_tcp_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    // The system would take megabytes for a peer that does not read: minutes of audio, before anybody sees it stall.
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
     if let Ok(handle) = stream.as_fd().try_clone_to_owned() {
         data.insert(Wire(handle));
     }
@@ -42,6 +45,11 @@ pub fn on_connect(connection: &dyn Any, data: &mut Extensions) {
 /// How long sent bytes may stay unacknowledged until the system gives the connection up. Longer than any hiccup of a
 /// mobile network that a call survives, shorter than the `idle_timeout` of a stream.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// How much may wait unsent in the system: about a second of audio, as the playout queue. What is on its way already
+/// does not count, so a long road still gets as much as it can carry.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
