@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use actix_web::web::ServiceConfig;
-use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, WhenEmpty};
+use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, Provoke, WhenEmpty};
 use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
-use holdline_actors::flow_registry::FlowRegistry;
+use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
 use holdline_actors::port::audio::Audio;
 use holdline_actors::port::journal::{Journal, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
+use holdline_core::CallId;
 use holdline_core::call::CallConfig;
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
@@ -47,9 +48,23 @@ pub struct Parts {
     pub instance_key: [u8; 32],
 }
 
+/// What is in memory right now. After the last call all of it is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inventory {
+    pub calls: usize,
+    /// Places taken of `max_calls`.
+    pub places: usize,
+    /// Actors of calls: sessions and their flows, with them their timers.
+    pub actors: usize,
+    pub sockets: usize,
+    /// Main workflows that are at work.
+    pub workflows: usize,
+}
+
 pub struct Runtime {
     door: Arc<Door>,
     calls: Addr<CallRegistry>,
+    flows: Addr<FlowRegistry>,
     directory: Arc<dyn Directory>,
     public: Arc<Public>,
     tokens: Tokens,
@@ -66,7 +81,8 @@ impl Runtime {
         let house = House {
             clock,
             journal: journal.clone(),
-            flows,
+            flows: flows.clone(),
+            book: parts.book.clone(),
             audio: parts.audio,
             recordings: parts.recordings,
         };
@@ -102,7 +118,7 @@ impl Runtime {
             }
         }
         let drain_timeout = config.calls.drain_timeout;
-        Runtime { door, calls, directory, public, tokens, drain_timeout, library: parts.library }
+        Runtime { door, calls, flows, directory, public, tokens, drain_timeout, library: parts.library }
     }
 
     /// The routes that the phone network asks.
@@ -124,6 +140,19 @@ impl Runtime {
     /// What is in memory right now.
     pub async fn census(&self) -> Census {
         self.calls.send(Count).await.unwrap_or_default()
+    }
+
+    /// Counts everything of calls and main workflows that is in memory.
+    pub async fn inventory(&self) -> Inventory {
+        let Census { calls, roster, actors, .. } = self.census().await;
+        let workflows = self.flows.send(CountFlows).await.unwrap_or_default();
+        Inventory { calls, places: roster, actors, sockets: self.door.tally.sockets.count(), workflows }
+    }
+
+    /// Lets one call's session panic, for tests of what the others notice.
+    #[doc(hidden)]
+    pub async fn provoke(&self, call: CallId) {
+        let _ = self.calls.send(Provoke(call)).await;
     }
 
     /// No new calls; live ones go on until they end, or `until` fires. True when the last one has ended by itself.

@@ -3,6 +3,7 @@
 //! actix's own supervisor restarts an actor that stopped and leaves one dead that panicked; here every session owns an
 //! obituary, and a panic is answered by a session folded from the call's facts.
 
+use crate::alive::Alive;
 use crate::call_session::{Begin, CallSession, House, Mail, Reply};
 use crate::journal_writer::{Append, Close, Read};
 use crate::obituary::{Died, Obituary};
@@ -37,6 +38,8 @@ pub struct CallRegistry {
     ended_order: VecDeque<CallId>,
     /// Who waits for the last call to end.
     last_end: Vec<oneshot::Sender<()>>,
+    /// Sessions and their flows.
+    alive: Alive,
 }
 
 struct Row {
@@ -86,6 +89,7 @@ impl CallRegistry {
             ended: BTreeMap::new(),
             ended_order: VecDeque::new(),
             last_end: Vec::new(),
+            alive: Alive::default(),
         }
     }
 
@@ -107,7 +111,8 @@ impl CallRegistry {
         ctx: &mut Context<Self>,
     ) {
         let obituary = Obituary::new(call.clone(), ctx.address().recipient());
-        let session = CallSession::new(self.house.clone(), machine, begin, obituary).start();
+        let alive = self.alive.clone();
+        let session = CallSession::new(self.house.clone(), machine, begin, obituary, alive).start();
         let mail = Held::new(session);
         let row = Row { workflow: workflow.clone(), session: Session::Up { mail } };
         if let Some(Row { session: Session::Rebuilding { waiting }, .. }) =
@@ -479,6 +484,8 @@ impl Handler<HandOver> for CallRegistry {
 pub struct Census {
     pub calls: usize,
     pub roster: usize,
+    /// Sessions and their flows: one that outlives its row is counted here alone.
+    pub actors: usize,
     pub draining: bool,
 }
 
@@ -493,6 +500,7 @@ impl Handler<Count> for CallRegistry {
         MessageResult(Census {
             calls: self.rows.len(),
             roster: self.roster.len(),
+            actors: self.alive.count(),
             draining: self.roster.is_draining(),
         })
     }

@@ -1,6 +1,8 @@
 //! Owns one call: performs what the call machine decides.
 
+use crate::alive::{Alive, Life};
 use crate::clock::Clock;
+use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry};
 use crate::journal_writer::{Append, Close, JournalWriter};
@@ -33,6 +35,7 @@ pub struct House {
     pub clock: Clock,
     pub journal: Addr<JournalWriter>,
     pub flows: Addr<FlowRegistry>,
+    pub book: Arc<dyn FlowBook>,
     pub audio: Arc<dyn Audio>,
     pub recordings: Arc<dyn Recordings>,
 }
@@ -53,6 +56,8 @@ pub struct CallSession {
     recording: Option<Box<dyn RecordingFile>>,
     begin: Option<Begin>,
     obituary: Obituary<CallId>,
+    alive: Alive,
+    _life: Life,
 }
 
 /// How a session comes into the world.
@@ -113,7 +118,13 @@ pub struct Reply {
 }
 
 impl CallSession {
-    pub fn new(house: House, call: Call, begin: Begin, obituary: Obituary<CallId>) -> CallSession {
+    pub fn new(
+        house: House,
+        call: Call,
+        begin: Begin,
+        obituary: Obituary<CallId>,
+        alive: Alive,
+    ) -> CallSession {
         let sid = call.state().arrival.call.clone();
         CallSession {
             key: Key::Call(sid),
@@ -129,12 +140,15 @@ impl CallSession {
             recording: None,
             begin: Some(begin),
             obituary,
+            _life: alive.begin(),
+            alive,
         }
     }
 
     fn begin_flow(&mut self, begin: Begin, ctx: &mut Context<Self>) {
         let session = Held::new(ctx.address());
         let obituary = Obituary::new((), ctx.address().recipient());
+        let book = self.house.book.clone();
         let flow = match begin {
             Begin::Fresh { sub, first } => {
                 // The run's own beginning goes with the call's: no crash may leave a call on disk without its flow.
@@ -142,9 +156,11 @@ impl CallSession {
                 let (run, facts) = Run::begin(now, *sub);
                 self.first = first;
                 self.born = facts.into_iter().map(Fact::Run).collect();
-                Some(SubWorkflow::new(run, session, obituary))
+                Some(SubWorkflow::new(run, book, session, obituary, self.alive.begin()))
             }
-            Begin::Restored { run } => run.map(|run| SubWorkflow::new(*run, session, obituary)),
+            Begin::Restored { run } => {
+                run.map(|run| SubWorkflow::new(*run, book, session, obituary, self.alive.begin()))
+            }
         };
         self.flow = flow.map(|flow| Held::new(flow.start()));
     }
@@ -370,6 +386,14 @@ impl Handler<Died<()>> for CallSession {
             self.obituary.died_of_a_child();
             ctx.stop();
         }
+    }
+}
+
+impl Drop for Socket {
+    /// A session that dies takes its sockets with it, so that the network comes back at once. One that was told to
+    /// close has gone already.
+    fn drop(&mut self) {
+        self.out.post(SocketOut::Close(1011));
     }
 }
 
