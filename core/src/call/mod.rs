@@ -77,6 +77,7 @@ impl Call {
         let mut call = Call::with_state(now, config, state);
         call.flow.over = call.state.flow_over.is_some();
         call.resume_deadlines(now);
+        call.lose_recordings(now);
         call
     }
 

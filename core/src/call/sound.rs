@@ -318,6 +318,20 @@ impl Call {
         out.push(Effect::CloseRecording { report });
     }
 
+    /// After a restart: whoever wrote these files is gone. What reached the disk stays there; how much that is, nobody
+    /// can tell, and nothing may wait for it.
+    pub(super) fn lose_recordings(&mut self, now: Now) {
+        if self.state.over.is_some() {
+            return;
+        }
+        for (ordinal, file) in self.state.open_recordings.clone() {
+            let ended_by = "failed".to_owned();
+            let report =
+                RecordingReport { ordinal, file, bytes: 0, seconds: 0.0, gaps: Vec::new(), ended_by };
+            self.recording_closed(now, report);
+        }
+    }
+
     pub(super) fn recording_closed(&mut self, now: Now, report: RecordingReport) {
         self.desk.recording = None;
         self.decide(now, CallFact::RecordingEnded { report: report.clone() });
