@@ -1,7 +1,7 @@
 //! Sockets of a call: who may open one, who takes over, what comes in on them.
 
 use super::*;
-use crate::document::Ending;
+use crate::document::{Ending, Plan};
 use crate::notice::LineAnswer;
 use crate::provider::twilio::token::is_stream_token;
 use crate::scene::Event;
@@ -52,8 +52,13 @@ impl Call {
         }
     }
 
-    /// A bare stream named this call: it takes the unused token of the newest document.
+    /// A bare stream named this call: it takes the unused token of the newest document. A call that began with this
+    /// stream never fetched one: it counts as given a document that is nothing but the stream.
     pub(super) fn asked_attach(&mut self, now: Now, ask: AskNo, out: &mut Vec<Effect>) {
+        if self.state.newest() == 0 && self.making.is_none() && !self.wants_hangup() {
+            let plan = Plan { exchange: 1, verbs: Vec::new(), ending: self.stream_ending() };
+            self.decide(now, CallFact::Given { plan, key: None });
+        }
         let newest = self.state.newest();
         if self.live.is_some() {
             out.push(Effect::Answer {

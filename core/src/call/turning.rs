@@ -181,8 +181,7 @@ impl Call {
     }
 
     fn ending_of(&self, verbs: &[Verb], needs: &Needs) -> Ending {
-        let stream =
-            || Ending::Stream { parameters: vec![("callSid".into(), self.state.arrival.call.0.clone())] };
+        let stream = || self.stream_ending();
         if verbs.last().is_some_and(Verb::has_action) {
             return Ending::Return;
         }
@@ -196,6 +195,10 @@ impl Call {
             Needs::Nothing | Needs::Verb if verbs.is_empty() => stream(),
             Needs::Nothing | Needs::Verb => Ending::Return,
         }
+    }
+
+    pub(super) fn stream_ending(&self) -> Ending {
+        Ending::Stream { parameters: vec![("callSid".into(), self.state.arrival.call.0.clone())] }
     }
 
     fn posture(&self, asking: bool) -> Posture {
