@@ -54,7 +54,7 @@ impl Call {
         self.status_moves(now, status, None, out);
     }
 
-    /// The voice webhook: document 1 while it is the newest, later like a return without a number.
+    /// The voice webhook: the newest document while nobody knows it to be done, else the one that follows.
     fn asked_voice(
         &mut self,
         now: Now,
@@ -69,8 +69,8 @@ impl Call {
         }
         match self.state.newest() {
             0 => self.make(now, ask, key, Event::Proceed),
-            1 if !self.moved_on(1) => self.give_again(now, ask, 1, key, out),
-            newest => self.return_for(now, ask, newest, answer, key, out),
+            newest if self.moved_on(newest) => self.return_for(now, ask, newest, answer, key, out),
+            newest => self.give_again(now, ask, newest, key, out),
         }
     }
 
