@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Longer values end in an ellipsis.
-const VALUE_CHARACTERS_MAX: usize = 160;
+const VALUE_CHARACTERS_MAX: usize = 300;
 
 /// Follows the runs, so that a fact about a step can be told by the step's name.
 #[derive(Default)]
@@ -87,6 +87,9 @@ impl Teller {
                 if let Some((name, _)) = followed.steps.iter().rev().find(|(_, ended)| !ended) {
                     lines.push(format!("{name} waits for another try: {}", error.message));
                 }
+            }
+            RunFact::Recorded { report, .. } => {
+                lines.push(format!("recording over: {:.1} s, {}", report.seconds, report.ended_by));
             }
             RunFact::Over { over, .. } => {
                 for (name, ended) in &mut followed.steps {
