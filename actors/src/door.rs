@@ -3,6 +3,7 @@
 //! Every carrier and every virtual-time stage knocks here; so what a request may do is decided once, by
 //! [`holdline_core::front`], and what becomes of it by the call.
 
+use crate::alive::Alive;
 use crate::call_registry::{Arrive, CallRegistry, Deliver, NotHere, Outcome};
 use crate::call_session::CallSession;
 use crate::clock::Clock;
@@ -85,15 +86,19 @@ impl Ticket {
 
 /// Counts by name; a few names, all of them ours.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+pub struct Tally {
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+    /// Sockets that are open, of calls or not yet.
+    pub sockets: Alive,
+}
 
 impl Tally {
     pub fn count(&self, what: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
     }
 
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

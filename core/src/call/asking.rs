@@ -48,13 +48,17 @@ impl Call {
         if newest == 0 || self.wants_hangup() {
             return;
         }
-        if x == Some(newest) && !self.moved_on(newest) && !self.state.hangup_given() {
+        if x == Some(newest)
+            && self.making.is_none()
+            && !self.is_done_with(newest)
+            && !self.state.hangup_given()
+        {
             self.acknowledge(now, newest, answer.clone());
         }
         self.status_moves(now, status, None, out);
     }
 
-    /// The voice webhook: the newest document while nobody knows it to be done, else the one that follows.
+    /// The voice webhook: document 1 while it is the newest, later like a return without a number.
     fn asked_voice(
         &mut self,
         now: Now,
@@ -68,9 +72,28 @@ impl Call {
             return;
         }
         match self.state.newest() {
-            0 => self.make(now, ask, key, Event::Proceed),
-            newest if self.moved_on(newest) => self.return_for(now, ask, newest, answer, key, out),
-            newest => self.give_again(now, ask, newest, key, out),
+            0 => self.make(ask, key, Event::Proceed, out),
+            // Also when its stream is up: a repeated webhook must not end it. The token is used, so whoever gets the
+            // document a second time is led on by its Redirect.
+            1 => self.give_again(now, ask, 1, key, out),
+            newest => self.return_unnumbered(now, ask, newest, answer, key, out),
+        }
+    }
+
+    /// A return that names no document: go on only from one that is known to be done.
+    fn return_unnumbered(
+        &mut self,
+        now: Now,
+        ask: AskNo,
+        newest: u32,
+        answer: LineAnswer,
+        key: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.is_done_with(newest) {
+            self.return_for(now, ask, newest, answer, key, out);
+        } else {
+            self.give_again(now, ask, newest, key, out);
         }
     }
 
@@ -90,12 +113,10 @@ impl Call {
         }
         let newest = self.state.newest();
         match x {
-            _ if newest == 0 => self.make(now, ask, key, Event::Proceed),
+            _ if newest == 0 => self.make(ask, key, Event::Proceed, out),
             Some(x) if x >= 1 && x < newest => self.give_again(now, ask, x + 1, key, out),
             Some(x) if x == newest => self.return_for(now, ask, newest, answer, key, out),
-            // A fallback without a number: go on only from a document that is known to be done.
-            _ if self.is_done_with(newest) => self.return_for(now, ask, newest, answer, key, out),
-            _ => self.give_again(now, ask, newest, key, out),
+            _ => self.return_unnumbered(now, ask, newest, answer, key, out),
         }
     }
 
@@ -150,11 +171,9 @@ impl Call {
         }
         self.drop_stream_for_return(now, out);
         self.deadlines.returned();
-        let started = self.state.exchange(exchange).is_some_and(|exchange| exchange.stream_started);
         self.learn_return(now, exchange, &answer);
-        // Once the stream has started, the verbs before it were acknowledged by that.
-        let event = if started { Event::Proceed } else { Event::Performed { answer } };
-        self.make(now, ask, key, event);
+        // Verbs that the start of the stream acknowledged are done already, unless the flow's word on it was lost.
+        self.make(ask, key, Event::Performed { answer }, out);
     }
 
     /// What the document rendered is done, and no other is wanted.
@@ -164,6 +183,10 @@ impl Call {
     }
 
     fn learn_return(&mut self, now: Now, exchange: u32, answer: &LineAnswer) {
+        // Returned already, and no document after it: the process died in between, and the network asks again.
+        if self.state.exchange(exchange).is_some_and(|exchange| exchange.returned) {
+            return;
+        }
         if let LineAnswer::Gathered { digits, .. } = answer
             && !digits.is_empty()
         {
@@ -173,11 +196,14 @@ impl Call {
     }
 
     fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, out: &mut Vec<Effect>) {
-        if self.wants_hangup() || x == 0 || x > self.state.newest() {
+        if self.wants_hangup() {
             out.push(Effect::Answer { ask, answer: Answer::Hangup });
             return;
         }
-        out.push(Effect::WaitTurn { ask, exchange: x, turn: w });
+        // A caller who waits is never hung up on for a number that we don't know.
+        let newest = self.state.newest();
+        let exchange = if (1..=newest).contains(&x) { x } else { newest };
+        out.push(Effect::WaitTurn { ask, exchange, turn: w });
     }
 
     fn asked_status(&mut self, now: Now, ask: AskNo, notice: StatusNotice, out: &mut Vec<Effect>) {
@@ -227,10 +253,5 @@ impl Call {
     /// The network is past document `exchange`: it came back for more, or its stream has started.
     fn is_done_with(&self, exchange: u32) -> bool {
         self.state.exchange(exchange).is_some_and(|exchange| exchange.returned || exchange.stream_started)
-    }
-
-    /// Something newer than the document itself is under way.
-    fn moved_on(&self, exchange: u32) -> bool {
-        self.making.is_some() || self.is_done_with(exchange)
     }
 }

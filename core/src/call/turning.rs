@@ -25,6 +25,8 @@ pub(super) struct FlowLink {
     pub(super) over: bool,
     /// Its last word was that only the network can go on.
     pub(super) wants_verb: bool,
+    /// The stream was lost since its last turn began: it has to hear of that, also when the next one is up already.
+    pub(super) line_lost: bool,
 }
 
 #[derive(Debug)]
@@ -49,11 +51,10 @@ pub(super) struct Making {
 
 impl Call {
     /// Makes the next document by a turn that begins with `event`.
-    pub(super) fn make(&mut self, _now: Now, ask: AskNo, key: Option<String>, event: Event) {
-        if let Some(making) = &mut self.making {
+    pub(super) fn make(&mut self, ask: AskNo, key: Option<String>, event: Event, out: &mut Vec<Effect>) {
+        if self.making.is_some() {
             // The very first webhook, asked twice before its document stands.
-            making.waiters.push(ask);
-            making.keys.extend(key);
+            self.join(ask, key, out);
             return;
         }
         self.making = Some(Making { waiters: vec![ask], keys: key.into_iter().collect() });
@@ -76,8 +77,14 @@ impl Call {
         if self.flow.over {
             return;
         }
-        if self.flow.todo.len() >= TODO_MAX && !matches!(event, Event::End { .. }) {
+        // Only keys come without end; whatever else is lost here would leave an action waiting for ever.
+        if self.flow.todo.len() >= TODO_MAX && matches!(event, Event::Pressed { .. }) {
             self.counters.ignored_inputs += 1;
+            return;
+        }
+        // One look at how the line stands is enough.
+        let looks = |todo: &Todo| todo.event == Event::Proceed && !todo.asking;
+        if event == Event::Proceed && self.flow.todo.back().is_some_and(looks) {
             return;
         }
         self.flow.todo.push_back(Todo { event, asking: false });
@@ -115,6 +122,10 @@ impl Call {
         self.flow.last = turn;
         self.flow.taking = Some(Taking { turn, asking });
         let posture = self.posture(asking);
+        if std::mem::take(&mut self.flow.line_lost) && self.is_streaming() && !asking {
+            // This turn freezes what the old stream carried; the next one begins it again.
+            self.flow.todo.push_front(Todo { event: Event::Proceed, asking: false });
+        }
         out.push(Effect::Take { turn, posture, event });
     }
 
@@ -181,7 +192,8 @@ impl Call {
     }
 
     fn ending_of(&self, verbs: &[Verb], needs: &Needs) -> Ending {
-        let stream = || self.stream_ending();
+        let stream =
+            || Ending::Stream { parameters: vec![("callSid".into(), self.state.arrival.call.0.clone())] };
         if verbs.last().is_some_and(Verb::has_action) {
             return Ending::Return;
         }
@@ -197,14 +209,14 @@ impl Call {
         }
     }
 
-    pub(super) fn stream_ending(&self) -> Ending {
-        Ending::Stream { parameters: vec![("callSid".into(), self.state.arrival.call.0.clone())] }
+    fn is_streaming(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.is_usable())
     }
 
     fn posture(&self, asking: bool) -> Posture {
         let line = if asking {
             Line::Asking
-        } else if self.live.as_ref().is_some_and(|live| live.is_usable()) {
+        } else if self.is_streaming() && !self.flow.line_lost {
             Line::Streaming
         } else {
             Line::Away

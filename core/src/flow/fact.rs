@@ -179,6 +179,12 @@ pub struct Ending {
     pub hold: bool,
 }
 
+impl Ending {
+    pub fn new(reason: EndReason, detail: String) -> Ending {
+        Ending { reason, detail: Some(detail), by_hangup: false, hold: false }
+    }
+}
+
 /// Why facts don't fold into a run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -1,8 +1,8 @@
 //! Doors for fuzz targets: any bytes may come in, none may make it panic.
 
+use super::action;
 use super::check::check_all;
 use super::parse::{Language, parse, parse_list};
-use super::sample;
 use crate::limit::Limits;
 use std::collections::BTreeSet;
 
@@ -11,7 +11,8 @@ pub fn fuzz_document(data: &[u8]) {
     let Some((dress, bytes)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(bytes);
     let limits = Limits::default();
-    let language = Language::new(sample::ACTIONS, sample::LATER, &limits);
+    let actions = action::declared();
+    let language = Language::new(&actions, action::LATER, &limits);
     match dress % 3 {
         0 => check(&language, "fuzz.json", &text),
         1 => check(&language, "fuzz.yaml", &text),

@@ -10,6 +10,7 @@ pub mod fact;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod history;
+mod lookahead;
 pub mod parse;
 mod policy;
 pub mod run;
@@ -22,6 +23,8 @@ mod state;
 pub mod substitute;
 pub mod trigger;
 pub mod vars;
+mod verdict;
 mod view;
+mod waiting;
 
 pub use run::{Run, RunSpec};

@@ -6,17 +6,22 @@
 use super::action::{Happened, Live, wait_verbs};
 use super::engine::{Block, Draft};
 use super::fact::{Begun, FactError, RunFact, VERSION};
+use super::history::Entry;
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::State;
 use super::vars::Vars;
 use crate::document::Verb;
 use crate::id::RunId;
+use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
 use crate::scene::{EndReason, Event, Line, Needs, Posture, Reference, RunOver, Turn};
 use crate::{Now, Tick};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+
+/// Ordinals of stacks, apart from those of child runs.
+const PUSHED: u64 = 1 << 32;
 
 const KEYS: &str = "0123456789*#ABCD";
 
@@ -50,6 +55,8 @@ pub(super) struct Passing {
     pub deadline: Option<Tick>,
     /// When its next attempt is due.
     pub retry: Option<Tick>,
+    /// The next attempt is due, and waits for the line instead of the clock.
+    pub stuck: bool,
     /// The turn was cut for being long; the next one follows at once.
     pub yielded: Option<Tick>,
 }
@@ -88,28 +95,18 @@ impl Run {
         let mut draft = Draft::new(now, posture.clone());
         self.freeze(posture.line);
         self.passing.yielded = None;
+        self.passing.stuck = false;
         self.happen(&mut draft, event);
         let block = self.go_on(&mut draft);
         let needs = self.needs(posture.line, block);
         Turn { facts: draft.facts, ops: draft.ops, needs, wake_at: self.wake_at() }
     }
 
-    /// A variable of the runtime has a value; the run goes on only in its next turn. Nothing, when it had it already.
-    pub fn learn(&mut self, name: &str, value: Value) -> Option<RunFact> {
-        let name = super::vars::canonical(name).to_owned();
-        if self.state.vars.runtime(&name) == Some(&value) {
-            return None;
-        }
-        let fact = RunFact::Learned { name, value };
-        self.apply(&fact);
-        Some(fact)
-    }
-
     /// When the run wants [`Event::Due`].
     pub fn wake_at(&self) -> Option<Tick> {
-        let Passing { live, deadline, retry, yielded } = &self.passing;
+        let Passing { live, deadline, retry, stuck, yielded } = &self.passing;
         let due = live.as_ref().and_then(|live| live.due);
-        [due, *deadline, *retry, *yielded].into_iter().flatten().min()
+        [due, *deadline, retry.filter(|_| !stuck), *yielded].into_iter().flatten().min()
     }
 
     /// The only change of durable state: a turn applies its own facts as it decides them, a fold those of old.
@@ -135,16 +132,56 @@ impl Run {
     }
 
     /// The verbs of the wait document that the caller hears in its `turn`-th turn (from 1) of waiting in a queue. The
-    /// same turn gives the same verbs; none are needed when the caller is in no queue.
+    /// same turn gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
     pub fn wait_turn(&mut self, now: Now, turn: u32) -> Vec<Verb> {
-        let queued = self.state.pending.last().and_then(|pending| self.state.history.entry(pending.step));
-        let flow: &[ActionNode] = match queued {
-            Some(entry) if entry.node.kind == "queue_join" => {
-                entry.node.lists.get("wait_flow").map_or(&[], Vec::as_slice)
+        let flow = self.queued().and_then(|entry| entry.node.lists.get("wait_flow"));
+        wait_verbs(&Arc::new(List::new(flow.into_iter().flatten())), &self.state.vars, now, turn)
+    }
+
+    /// The workflow that a waiting caller hears, when the wait flow is one by id: its owner knows where to find it.
+    pub fn wait_workflow(&self) -> Option<&str> {
+        self.queued()?.parameters.get("wait_flow")?.as_str()
+    }
+
+    /// As [`Run::wait_turn`], with the actions of [`Run::wait_workflow`].
+    pub fn wait_turn_of(&self, now: Now, turn: u32, actions: &[ActionNode]) -> Vec<Verb> {
+        wait_verbs(&Arc::new(List::new(actions)), &self.state.vars, now, turn)
+    }
+
+    /// The `queue_join` that is being performed.
+    fn queued(&self) -> Option<&Entry> {
+        let entry = self.state.history.entry(self.state.pending.last()?.step);
+        entry.filter(|entry| entry.node.kind == "queue_join")
+    }
+
+    /// Puts a list of actions on top: they run before what comes next, and then the flow goes on. The owner takes a
+    /// turn after it. A stack too many ends the run.
+    pub fn push(&mut self, now: Now, actions: Vec<ActionNode>) -> Vec<RunFact> {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        if self.state.over.is_some() {
+            return draft.facts;
+        }
+        let deepest = self.state.begun.script.limits.stack_depth;
+        if self.state.frames.len() >= usize::try_from(deepest).unwrap_or(usize::MAX) {
+            let detail = format!("{deepest} stacks are in use, one more was pushed");
+            self.over_with(&mut draft, EndReason::Limit, Some(detail), false, false);
+        } else {
+            let id = self.state.begun.id.child(PUSHED | self.state.pushes).to_string();
+            self.record(&mut draft, RunFact::Pushed { at: now.wall_ms, id, actions });
+        }
+        draft.facts
+    }
+
+    /// Variables of the runtime that are news, all at once and before anything else runs. The owner takes a turn
+    /// after it: a turn for each would let the first one set off actions that read the others.
+    pub fn learn(&mut self, now: Now, news: impl IntoIterator<Item = (String, Value)>) -> Vec<RunFact> {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        if self.state.over.is_none() {
+            for (name, value) in news {
+                self.happen(&mut draft, Event::Learned { name, value });
             }
-            _ => &[],
-        };
-        wait_verbs(&Arc::new(List::new(flow)), &self.state.vars, now, turn)
+        }
+        draft.facts
     }
 
     pub fn id(&self) -> RunId {
@@ -167,6 +204,20 @@ impl Run {
         self.state.over.as_ref()
     }
 
+    /// How far it has grown, for the invariants that bound it.
+    pub fn extent(&self) -> Extent {
+        let state = &self.state;
+        let own = state.vars.own();
+        Extent {
+            // Behind the last action is where a stack ends.
+            cursor_stands: state.frames.iter().all(|frame| frame.index <= frame.list.nodes().len()),
+            stacks: state.frames.len(),
+            steps: state.history.newest(),
+            variables: own.len(),
+            variable_bytes: own.iter().map(|(name, value)| name.len() + super::vars::json_bytes(value)).sum(),
+        }
+    }
+
     /// Media under way without its stream stands still, and begins again when the line is back.
     fn freeze(&mut self, line: Line) {
         if line != Line::Streaming && self.passing.live.as_ref().is_some_and(|live| live.on_stream) {
@@ -180,19 +231,28 @@ impl Run {
             Event::Proceed | Event::Due => {}
             Event::Performed { answer } => self.performed(draft, &answer),
             Event::Pressed { digit } => {
-                if KEYS.contains(digit) && self.state.typed.len() < DIGITS_MAX {
-                    self.record(draft, RunFact::Typed { digit });
+                if KEYS.contains(digit) {
+                    if self.state.typed.len() < DIGITS_MAX {
+                        self.record(draft, RunFact::Typed { digit });
+                    }
+                    self.tell(draft, &Happened::Pressed(digit));
                 }
-                self.tell(draft, &Happened::Pressed(digit));
             }
             Event::Sounded { sound, heard_ms, how } => {
                 self.tell(draft, &Happened::Sounded { sound, heard_ms, how: &how });
             }
-            Event::Recorded { report } => {
+            Event::Recorded { report } if self.state.records(report.ordinal) => {
                 self.record(draft, RunFact::Recorded { at: draft.now.wall_ms, report: report.clone() });
                 self.tell(draft, &Happened::Recorded(&report));
             }
-            Event::Learned { name, value } => draft.facts.extend(self.learn(&name, value)),
+            // Of a recording that this run has no part in any more.
+            Event::Recorded { .. } => {}
+            Event::Learned { name, value } => {
+                let name = super::vars::canonical(&name).to_owned();
+                if self.state.vars.runtime(&name) != Some(&value) {
+                    self.record(draft, RunFact::Learned { name, value });
+                }
+            }
             Event::End { reason, detail } => self.over_with(draft, reason, detail, false, false),
         }
     }

@@ -170,6 +170,11 @@ impl State {
         (self.frames.len().saturating_sub(1), self.frames.last().map_or(0, |frame| frame.index))
     }
 
+    /// Whether this recording of our own is active.
+    pub fn records(&self, number: u64) -> bool {
+        matches!(self.recording, Some(Recording::Stream { ordinal, .. }) if ordinal == number)
+    }
+
     fn start(&mut self, at: u64, start: &StepStart) -> u64 {
         self.updated_at = at;
         self.in_a_row = if start.waits { 0 } else { self.in_a_row.saturating_add(1) };

@@ -144,7 +144,7 @@ enum Resolved<'v, 't> {
 
 /// Whether a text, as its author wrote it, is SSML.
 pub fn is_ssml(raw: &str) -> bool {
-    raw.trim_start().starts_with("<speak")
+    raw.starts_with("<speak")
 }
 
 /// A value inside text: strings as they are, null as nothing, all else as compact JSON.

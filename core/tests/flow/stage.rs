@@ -32,8 +32,9 @@ pub fn node(value: &Value) -> ActionNode {
     let kind = text("type").expect("a type");
     let mut parameters = value.get("with").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut lists = std::collections::BTreeMap::new();
-    if let Some(Value::Array(list)) = parameters.remove("wait_flow") {
-        lists.insert("wait_flow".to_owned(), nodes(&Value::Array(list)));
+    if parameters.get("wait_flow").is_some_and(Value::is_array) {
+        let list = parameters.remove("wait_flow").unwrap_or_default();
+        lists.insert("wait_flow".to_owned(), nodes(&list));
     }
     ActionNode {
         id: text("id").unwrap_or_else(|| format!("{kind}-{parameters:?}")),
@@ -167,6 +168,12 @@ impl Stage {
         assert_eq!(read, self.facts);
         self.run = Run::restore(self.now, read.iter()).expect("the facts fold");
         self
+    }
+
+    /// Actions are pushed from outside, and the flow goes on.
+    pub fn push(&mut self, actions: &Value) -> &mut Stage {
+        self.facts.extend(self.run.push(self.now, nodes(actions)));
+        self.take(Event::Proceed)
     }
 
     pub fn verbs(&self) -> Vec<Verb> {

@@ -1,6 +1,6 @@
 //! `connect`: rings others and bridges the call to whoever answers first.
 
-use super::{Action, Done, Fault, Happened, Road, Scene, Step};
+use super::{Action, Done, Fault, Happened, Parameters, Road, Scene, Step};
 use crate::document::{Dial, Noun, Verb};
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
 use crate::notice::LineAnswer;
@@ -28,7 +28,7 @@ impl Action for Connect {
         }
         let dial = Dial {
             nouns,
-            caller_id: parameters.word("source").map(str::to_owned),
+            caller_id: source(parameters),
             timeout_s: parameters
                 .amount("timeout")
                 .map(|ms| u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX)),
@@ -48,6 +48,13 @@ impl Action for Connect {
             _ => Ok(Step::Stay),
         }
     }
+}
+
+/// A number, or an address as other systems write it: `{type, target}`.
+fn source(parameters: &Parameters<'_>) -> Option<String> {
+    let source = parameters.value("source")?;
+    let text = source.as_str().or_else(|| source.get("target")?.as_str()).map(str::trim);
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn noun(destination: &Value) -> Result<Noun, Fault> {
@@ -83,7 +90,7 @@ pub fn dialed(answer: &LineAnswer) -> Result<Step, Fault> {
     Ok(Step::Done(Done::with(Value::Object(output))))
 }
 
-static DESTINATION: [Parameter; 2] = [
+static DESTINATION: [Parameter; 3] = [
     Parameter {
         name: "type",
         aliases: &[],
@@ -98,6 +105,13 @@ static DESTINATION: [Parameter; 2] = [
         required: true,
         about: "Number, address or name.",
     },
+    Parameter {
+        name: "target_name",
+        aliases: &[],
+        shape: Shape::Ignored,
+        required: false,
+        about: "Exported by other systems.",
+    },
 ];
 
 static DECLARED: Declared = Declared {
@@ -111,7 +125,7 @@ static DECLARED: Declared = Declared {
         Parameter {
             name: "source",
             aliases: &[],
-            shape: Shape::Text,
+            shape: Shape::Any,
             required: false,
             about: "The number that they see.",
         },
@@ -142,6 +156,27 @@ static DECLARED: Declared = Declared {
             shape: Shape::Flag,
             required: false,
             about: "The network records the bridge.",
+        },
+        Parameter {
+            name: "relay_reason",
+            aliases: &[],
+            shape: Shape::Ignored,
+            required: false,
+            about: "Exported by other systems.",
+        },
+        Parameter {
+            name: "anonymous",
+            aliases: &[],
+            shape: Shape::Ignored,
+            required: false,
+            about: "Exported by other systems.",
+        },
+        Parameter {
+            name: "early_execution",
+            aliases: &[],
+            shape: Shape::Ignored,
+            required: false,
+            about: "Exported by other systems.",
         },
     ],
     secrets: false,

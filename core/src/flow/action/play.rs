@@ -27,6 +27,9 @@ impl Action for Play {
         if file.is_none() && urls.is_empty() {
             return Err(Fault::invalid("expected `stream_urls` with an address, or `file`"));
         }
+        if file.is_some_and(|file| !is_below(file)) {
+            return Err(Fault::invalid("`file` leaves the folder of the workflow, expected a path below it"));
+        }
         if urls.len() > URLS_MAX {
             return Err(Fault::invalid(format!(
                 "`stream_urls` has {} addresses, expected at most {URLS_MAX}",
@@ -57,6 +60,12 @@ impl Action for Play {
             _ => sound::resume(scene, happened),
         }
     }
+}
+
+/// The document's own words were checked when it was read; what a variable brought is checked here.
+fn is_below(file: &str) -> bool {
+    let has_drive = file.as_bytes().get(1) == Some(&b':');
+    !has_drive && !file.starts_with(['/', '\\']) && file.split(['/', '\\']).all(|part| part != "..")
 }
 
 static DECLARED: Declared = Declared {

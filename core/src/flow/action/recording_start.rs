@@ -118,6 +118,13 @@ static DECLARED: Declared = Declared {
             required: false,
             about: "Workflow that is started when it has ended.",
         },
+        Parameter {
+            name: "reference_id",
+            aliases: &[],
+            shape: Shape::Ignored,
+            required: false,
+            about: "Exported by other systems.",
+        },
     ],
     secrets: false,
 };

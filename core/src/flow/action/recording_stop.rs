@@ -56,7 +56,7 @@ static DECLARED: Declared = Declared {
     about: "Ends the recording and waits for its file.",
     kind: Kind::Media,
     needs_call: true,
-    waits: true,
+    waits: false,
     parameters: &[],
     secrets: false,
 };

@@ -1,6 +1,6 @@
 //! `sleep`: waits; with a line that asks for a document, as a Pause.
 
-use super::{Action, Done, Fault, Happened, Scene, Step, Want};
+use super::{Action, Done, Fault, Happened, Scene, Step};
 use crate::document::Verb;
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
 use crate::scene::Line;
@@ -21,13 +21,13 @@ impl Action for Sleep {
         }
         let ms =
             scene.parameters.amount("duration").ok_or_else(|| Fault::invalid("`duration` is missing"))?;
+        if ms == 0 {
+            return Ok(Step::Done(Done::default()));
+        }
         if scene.line == Line::Asking && !scene.always_stream {
             // The network pauses in whole seconds.
             let seconds = u32::try_from(ms.div_ceil(1000).max(1)).unwrap_or(u32::MAX);
             return Ok(Step::Render { verbs: vec![Verb::Pause { seconds }], last: false });
-        }
-        if scene.undone {
-            return Ok(Step::Needs(Want::Stream));
         }
         scene.due_in_ms(ms);
         Ok(Step::Wait { memory: json!({ "due": scene.now.wall_ms.saturating_add(ms) }) })
@@ -45,7 +45,7 @@ static DECLARED: Declared = Declared {
     name: "sleep",
     aliases: &[],
     about: "Waits.",
-    kind: Kind::Media,
+    kind: Kind::Control,
     needs_call: false,
     waits: true,
     parameters: &[Parameter {

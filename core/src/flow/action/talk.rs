@@ -131,6 +131,13 @@ static DECLARED: Declared = Declared {
             required: false,
             about: "`next`: a key cuts it short and moves on.",
         },
+        Parameter {
+            name: "gender",
+            aliases: &[],
+            shape: Shape::Ignored,
+            required: false,
+            about: "Exported by other systems.",
+        },
     ],
     secrets: false,
 };
