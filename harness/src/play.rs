@@ -71,7 +71,6 @@ struct Player<'p, S> {
     teller: Teller,
     told: Vec<Told>,
     written: Vec<Entry>,
-    /// `written` up to here has been told.
     now: Tick,
 }
 
@@ -372,14 +371,13 @@ impl<'p, S: Stage> Player<'p, S> {
                     Asker::Line(_) | Asker::Callback => {}
                 }
             }
-            News::SocketText { socket, text } => match self.sockets.get(&socket) {
-                Some(Asker::LineSocket(id)) => {
+            News::SocketText { socket, text } => {
+                // What a socket of the script's own is sent is nobody's sound.
+                if let Some(Asker::LineSocket(id)) = self.sockets.get(&socket) {
                     let socket = *id;
                     self.line_hears(Input::SocketText { socket, text });
                 }
-                // What a socket of the script's own is sent is nobody's sound.
-                _ => {}
-            },
+            }
             News::SocketClosed { socket, code } => self.socket_ended(socket, code),
             News::Ending { knock, text } => {
                 self.askers.remove(&knock);

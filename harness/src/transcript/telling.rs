@@ -165,7 +165,7 @@ fn call_line(fact: &CallFact) -> Option<String> {
                 word("callDuration"),
                 word("subWorkflowStatus"),
             );
-            if word("digits") != "" {
+            if !word("digits").is_empty() {
                 line.push_str(&format!(", digits {}", word("digits")));
             }
             for key in ["subWorkflowOutputs", "recordings"] {
