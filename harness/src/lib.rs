@@ -1,3 +1,4 @@
 //! A pretend world: phone network, callers, stages, contracts.
 
+pub mod contract;
 pub mod network;

@@ -1,0 +1,3 @@
+//! Ports made real: what an actor needs from the world, done with the world's own means.
+
+pub mod journal;
