@@ -4,11 +4,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::sled_rows as rows;
 
 /// Pages of the store kept in memory. Its own default is a gigabyte, and it uses several times what it is told.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// A store that this process has just closed holds its lock until the store's own threads are done.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Stores set aside that may lie in one folder before a person has to look.
 const QUARANTINE_MAX: u32 = 1000;
 
@@ -70,9 +74,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Somebody has the store open. The store says so in words only.
+    fn is_lock(&self) -> bool {
+        matches!(self, StoreError::Store(sled::Error::Io(error)) if error.to_string().contains("acquire lock"))
+    }
+
     /// The surroundings are to blame, not what is written in the store: it is not set aside for that.
     fn is_of_the_folder(&self) -> bool {
         let kind = match self {
+            _ if self.is_lock() => return true,
             StoreError::Store(sled::Error::Io(error)) | StoreError::File(error) => error.kind(),
             _ => return false,
         };
@@ -95,6 +105,21 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Sto
 
 /// The store in this folder, as it is; fails where it can't be read.
 pub fn open_store(folder: &Path) -> Result<Store, StoreError> {
+    for _ in 0..LOCK_TRIES {
+        match try_open(folder) {
+            Err(error) if error.is_lock() => pause(),
+            opened => return opened,
+        }
+    }
+    try_open(folder)
+}
+
+#[allow(clippy::disallowed_methods)] // at a start or on the journal's own thread, where no call waits
+fn pause() {
+    std::thread::sleep(LOCK_PAUSE);
+}
+
+fn try_open(folder: &Path) -> Result<Store, StoreError> {
     guarded(|| {
         let db = sled::Config::new()
             .path(folder)
