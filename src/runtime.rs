@@ -14,17 +14,20 @@ use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
 use holdline_actors::flow_registry::FlowRegistry;
-use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::journal_writer::{Health, JournalWriter};
 use holdline_actors::port::audio::Audio;
-use holdline_actors::port::journal::{Journal, MemoryJournal};
+use holdline_actors::port::journal::{Journal, JournalError, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
+use holdline_actors::recovery::{self, Recovered};
 use holdline_core::call::CallConfig;
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
 use holdline_core::provider::twilio::signature::Keys;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::config::{Config, Speech};
+use crate::adapter::journal::OpenError;
+use crate::adapter::journal::sled::SledJournal;
+use crate::config::{Config, JournalKind, Speech};
 use crate::directory;
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Directory};
@@ -45,6 +48,9 @@ pub struct Parts {
 pub struct Runtime {
     door: Arc<Door>,
     calls: Addr<CallRegistry>,
+    flows: Addr<FlowRegistry>,
+    journal: Addr<JournalWriter>,
+    journal_health: Arc<Health>,
     directory: Arc<dyn Directory>,
     public: Arc<Public>,
     tokens: Tokens,
@@ -55,12 +61,14 @@ impl Runtime {
     /// Starts the actors on the current arbiter. `origin` is the public URL as the network sees it.
     pub fn start(config: &Config, origin: String, parts: Parts) -> Runtime {
         let clock = Clock::start();
-        let journal = JournalWriter::new(parts.journal).start();
+        let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
+        let journal_health = writer.health();
+        let journal = writer.start();
         let flows = FlowRegistry::new(clock, journal.clone()).start();
         let house = House {
             clock,
             journal: journal.clone(),
-            flows,
+            flows: flows.clone(),
             audio: parts.audio,
             recordings: parts.recordings,
         };
@@ -77,14 +85,34 @@ impl Runtime {
             overflow: config.calls.overflow_workflow.clone(),
             tally: Tally::default(),
         });
-        let directory = directory::shared(directory::House { calls: calls.clone(), journal, clock });
+        let directory = directory::shared(directory::House {
+            calls: calls.clone(),
+            journal: journal.clone(),
+            clock,
+        });
         let public = Arc::new(Public {
             door: door.clone(),
             trusted_proxies: config.public.trusted_proxies.clone(),
             start_deadline: config.calls.start_deadline,
         });
         let tokens = Tokens::new(&config.control.tokens);
-        Runtime { door, calls, directory, public, tokens, drain_timeout: config.calls.drain_timeout }
+        let drain_timeout = config.calls.drain_timeout;
+        Runtime { door, calls, flows, journal, journal_health, directory, public, tokens, drain_timeout }
+    }
+
+    /// Goes on with what the process before this one left open. To be awaited before the first request is served.
+    pub async fn recover(&self) -> Result<Recovered, JournalError> {
+        let recovered = recovery::recover(&self.journal, &self.calls, &self.flows).await?;
+        let Recovered { calls, workflows, waiting } = recovered;
+        if recovered != Recovered::default() {
+            tracing::info!(calls, workflows, waiting, "going on with what was left open");
+        }
+        Ok(recovered)
+    }
+
+    /// How the journal does.
+    pub fn journal_health(&self) -> &Health {
+        &self.journal_health
     }
 
     /// The routes that the phone network asks.
@@ -133,9 +161,12 @@ impl Runtime {
     }
 }
 
-/// The in-memory journal, for where nothing else is configured.
-pub fn memory_journal() -> Box<dyn Journal> {
-    Box::new(MemoryJournal::new())
+/// The journal that a configuration asks for.
+pub fn journal(config: &Config) -> Result<Box<dyn Journal>, OpenError> {
+    Ok(match config.journal.kind {
+        JournalKind::Memory => Box::new(MemoryJournal::new()),
+        JournalKind::Sled => Box::new(SledJournal::open(&config.journal.path)?),
+    })
 }
 
 /// Where this instance keeps what is its own.
@@ -187,7 +218,7 @@ pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
         book: Arc::new(book),
         audio: Arc::new(NoAudio),
         recordings: Arc::new(NoRecordings),
-        journal: memory_journal(),
+        journal: journal(config)?,
         instance_key: [7; 32],
     })
 }

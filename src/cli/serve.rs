@@ -67,6 +67,7 @@ impl Server {
         let listeners = Listeners::open(config)?;
         let addresses = listeners.addresses(config).await?;
         let runtime = Arc::new(Runtime::start(config, addresses.origin.clone(), parts));
+        runtime.recover().await?;
         let (fails, failed) = watch::channel(false);
         let routes = runtime.configure_public();
         let public = HttpServer::new(move || App::new().configure(routes.clone()))
