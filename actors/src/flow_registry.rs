@@ -10,14 +10,18 @@ use crate::post::Held;
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Message, ResponseActFuture, WrapFuture,
 };
+use holdline_core::call::Input as CallInput;
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::workflow::Workflow;
-use holdline_core::{CallId, RunId};
+use holdline_core::{CallId, RunId, Tick};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Places for completions; a call tells its own again until it is acknowledged.
 const MAILBOX: usize = 1024;
+/// A workflow that panics twice within this time would do so for ever.
+const REBUILD_EVERY: Duration = Duration::from_secs(10);
 /// Main workflows folded at once after a start.
 const FOLDED_AT_ONCE: usize = 8;
 
@@ -25,13 +29,18 @@ pub struct FlowRegistry {
     clock: Clock,
     journal: Addr<JournalWriter>,
     live: BTreeMap<RunId, Held<Tell>>,
+    /// When those that panicked were last rebuilt.
+    rebuilt: BTreeMap<RunId, Tick>,
     /// Main workflows of the process before this one that are still to be folded.
     asleep: VecDeque<RunId>,
 }
 
+/// What the journal says of a run's story.
+type ReadBack = Result<Result<Option<(Key, Vec<Entry>)>, JournalError>, MailboxError>;
+
 impl FlowRegistry {
     pub fn new(clock: Clock, journal: Addr<JournalWriter>) -> FlowRegistry {
-        FlowRegistry { clock, journal, live: BTreeMap::new(), asleep: VecDeque::new() }
+        FlowRegistry { clock, journal, live: BTreeMap::new(), rebuilt: BTreeMap::new(), asleep: VecDeque::new() }
     }
 
     /// Folds a main workflow from its facts and wakes it.
@@ -54,6 +63,10 @@ impl FlowRegistry {
             Ok(Ok(Some((_, entries)))) => entries,
             Ok(Ok(None)) => {
                 tracing::error!(%run, "a completion came for a main workflow that the journal does not know");
+                // Nobody is left to take it: the call need not tell it for ever.
+                if let Some(Tell::CallOver(Completed { session, .. })) = tell {
+                    session.post(Mail::Input(CallInput::Acked));
+                }
                 return;
             }
             Ok(Err(error)) => {
@@ -74,9 +87,6 @@ impl FlowRegistry {
         held.post(tell.unwrap_or(Tell::Resume));
     }
 }
-
-/// What the journal says of a run's story.
-type ReadBack = Result<Result<Option<(Key, Vec<Entry>)>, JournalError>, MailboxError>;
 
 impl Actor for FlowRegistry {
     type Context = Context<Self>;
@@ -117,8 +127,16 @@ impl Handler<Died<RunId>> for FlowRegistry {
     fn handle(&mut self, died: Died<RunId>, ctx: &mut Self::Context) {
         self.live.remove(&died.who);
         if died.panicked {
+            let now = self.clock.now().tick;
+            let again = self.rebuilt.insert(died.who, now).is_some_and(|at| now.since(at) < REBUILD_EVERY);
+            if again {
+                tracing::error!(run = %died.who, "a main workflow panicked again; it is left to the next start");
+                return;
+            }
             tracing::error!(run = %died.who, "a main workflow panicked and is rebuilt from its facts");
             self.wake(died.who, None, ctx);
+        } else {
+            self.rebuilt.remove(&died.who);
         }
     }
 }

@@ -110,7 +110,7 @@ impl JournalWriter {
         &self,
         question: impl FnOnce(&dyn Journal) -> Result<T, JournalError> + Send + 'static,
     ) -> ResponseFuture<Result<T, JournalError>> {
-        let closed = || JournalError::Read("the journal is closed, or far too many read it".to_owned());
+        let closed = || JournalError::Closed("its thread has ended, or far too many ask it".to_owned());
         match &self.place {
             Place::Here { desk, .. } => Box::pin(std::future::ready(question(&*desk.journal))),
             Place::Apart(threads) => {
@@ -130,8 +130,8 @@ impl JournalWriter {
 /// The dropped replies of other jobs say the same.
 fn refuse(job: Job) {
     if let Job::Append { written, .. } | Job::Delete { done: written, .. } = job {
-        let why = "the journal is closed, or far too much waits to be written".to_owned();
-        let _ = written.send(Err(JournalError::Write(why)));
+        let why = "its thread has ended, or far too much waits to be written".to_owned();
+        let _ = written.send(Err(JournalError::Closed(why)));
     }
 }
 
@@ -244,7 +244,7 @@ impl Handler<ReadSettled> for JournalWriter {
     fn handle(&mut self, ReadSettled(key): ReadSettled, ctx: &mut Self::Context) -> Self::Result {
         let (reply, settled) = oneshot::channel();
         self.write(Job::Settled { key, reply }, ctx);
-        let closed = || JournalError::Read("the journal is closed".to_owned());
+        let closed = || JournalError::Closed("its thread has ended".to_owned());
         Box::pin(async move { settled.await.unwrap_or_else(|_| Err(closed())) })
     }
 }
@@ -319,7 +319,7 @@ impl Handler<Delete> for JournalWriter {
     fn handle(&mut self, Delete(key): Delete, ctx: &mut Self::Context) -> Self::Result {
         let (done, deleted) = oneshot::channel();
         self.write(Job::Delete { key, done }, ctx);
-        let closed = || JournalError::Write("the journal is closed".to_owned());
+        let closed = || JournalError::Closed("its thread has ended".to_owned());
         Box::pin(async move { deleted.await.unwrap_or_else(|_| Err(closed())) })
     }
 }

@@ -1,3 +1,10 @@
-//! Ports made real: what an actor needs from the world, done with the world's own means.
+//! The actors' ports made real: disk, network, programs.
 
+pub mod audio;
+pub mod http;
+pub mod instance;
 pub mod journal;
+pub mod recordings;
+
+#[cfg(test)]
+mod test_server;

@@ -165,9 +165,18 @@ impl Desk {
     }
 
     fn commit(&mut self, group: Group) -> Result<(), JournalError> {
-        if let Err(error) = self.journal.append(&group.batch) {
-            self.group = Some(group);
-            return Err(error);
+        match self.journal.append(&group.batch) {
+            Ok(()) => {}
+            Err(JournalError::Closed(why)) => {
+                for written in group.written {
+                    let _ = written.send(Err(JournalError::Closed(why.clone())));
+                }
+                return Ok(());
+            }
+            Err(error) => {
+                self.group = Some(group);
+                return Err(error);
+            }
         }
         self.health.commits.fetch_add(1, Ordering::Relaxed);
         self.health.facts.fetch_add(u64::try_from(group.batch.len()).unwrap_or(0), Ordering::Relaxed);

@@ -15,6 +15,9 @@ pub enum JournalError {
     Write(String),
     #[error("the journal could not be read: {0}")]
     Read(String),
+    /// There is nothing to try again.
+    #[error("the journal is closed: {0}")]
+    Closed(String),
 }
 
 /// A store of stories. One that blocks offers a [`Journal::reader`], and is then kept off every arbiter that carries
