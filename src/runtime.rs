@@ -89,6 +89,7 @@ impl Runtime {
             clock,
             journal: journal.clone(),
             flows: flows.clone(),
+            book: parts.book.clone(),
             audio: parts.audio,
             recordings: parts.recordings,
         };

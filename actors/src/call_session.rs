@@ -2,6 +2,7 @@
 
 use crate::alive::{Alive, Life};
 use crate::clock::Clock;
+use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry};
 use crate::journal_writer::{Append, Close, JournalWriter};
@@ -38,6 +39,7 @@ pub struct House {
     pub clock: Clock,
     pub journal: Addr<JournalWriter>,
     pub flows: Addr<FlowRegistry>,
+    pub book: Arc<dyn FlowBook>,
     pub audio: Arc<dyn Audio>,
     pub recordings: Arc<dyn Recordings>,
 }
@@ -150,6 +152,7 @@ impl CallSession {
     fn begin_flow(&mut self, begin: Begin, ctx: &mut Context<Self>) {
         let session = Held::new(ctx.address());
         let obituary = Obituary::new((), ctx.address().recipient());
+        let book = self.house.book.clone();
         let flow = match begin {
             Begin::Fresh { sub, first } => {
                 // The run's own beginning goes with the call's: no crash may leave a call on disk without its flow.
@@ -157,10 +160,10 @@ impl CallSession {
                 let (run, facts) = Run::begin(now, *sub);
                 self.first = first;
                 self.born = facts.into_iter().map(Fact::Run).collect();
-                Some(SubWorkflow::new(run, session, obituary, self.alive.begin()))
+                Some(SubWorkflow::new(run, book, session, obituary, self.alive.begin()))
             }
             Begin::Restored { run } => {
-                run.map(|run| SubWorkflow::new(*run, session, obituary, self.alive.begin()))
+                run.map(|run| SubWorkflow::new(*run, book, session, obituary, self.alive.begin()))
             }
         };
         self.flow = flow.map(|flow| Held::new(flow.start()));

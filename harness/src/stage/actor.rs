@@ -134,6 +134,7 @@ impl World {
             clock,
             journal,
             flows: flows.clone(),
+            book: shelf.clone(),
             audio: Arc::new(Sounds),
             recordings: Arc::new(Tape),
         };

@@ -531,7 +531,12 @@ impl MachineStage {
                 }
                 Effect::WaitTurn { ask, exchange, turn } => {
                     if let Some((run, _)) = session.run(self.now) {
-                        let verbs = run.wait_turn(self.now, turn + 1);
+                        let elsewhere = run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
+                        let verbs = match elsewhere.map(|id| self.shelf.find(&id)) {
+                            None => run.wait_turn(self.now, turn + 1),
+                            Some(Some(script)) => run.wait_turn_of(self.now, turn + 1, &script.actions),
+                            Some(None) => Vec::new(),
+                        };
                         todo.push_back(Input::Waited { ask, exchange, turn, verbs });
                     }
                 }
