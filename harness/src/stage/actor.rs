@@ -12,7 +12,7 @@ use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, Opened, Tally, Ticket};
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
-use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal};
+use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal, Story};
 use holdline_actors::post::{Held, Posted};
 use holdline_core::call::{Answer, CallEnd, CallState, Input, Request, StreamNo};
 use holdline_core::fact::{Entry, Fact, Key};
@@ -171,7 +171,7 @@ impl Tap {
 impl Journal for Tap {
     fn append(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
         if self.process.load(Ordering::Relaxed) != self.says.process {
-            return Err(JournalError::Write("this process has died".to_owned()));
+            return Err(JournalError::Closed("this process has died".to_owned()));
         }
         self.inner().append(batch)?;
         self.says.say(News::Written(batch.to_vec()));
@@ -182,8 +182,12 @@ impl Journal for Tap {
         self.inner().read(key)
     }
 
-    fn open_keys(&self) -> Result<Vec<Key>, JournalError> {
-        self.inner().open_keys()
+    fn story(&self, key: &Key) -> Result<Option<Story>, JournalError> {
+        self.inner().story(key)
+    }
+
+    fn open_stories(&self) -> Result<Vec<Story>, JournalError> {
+        self.inner().open_stories()
     }
 
     fn close(&mut self, key: &Key) -> Result<(), JournalError> {
@@ -200,6 +204,10 @@ impl Journal for Tap {
 
     fn delete(&mut self, key: &Key) -> Result<(), JournalError> {
         self.inner().delete(key)
+    }
+
+    fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
+        self.inner().prune(ended_before_ms, most)
     }
 }
 
