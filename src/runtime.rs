@@ -14,12 +14,13 @@ use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
 use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
-use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::journal_writer::{Health, JournalWriter};
 use holdline_actors::outbox::{Outbox, Outside};
 use holdline_actors::port::audio::Audio;
 use holdline_actors::port::http::World;
-use holdline_actors::port::journal::{Journal, MemoryJournal};
+use holdline_actors::port::journal::{Journal, JournalError, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
+use holdline_actors::recovery::{self, Recovered};
 use holdline_core::CallId;
 use holdline_core::call::CallConfig;
 use holdline_core::front::FrontConfig;
@@ -32,9 +33,11 @@ use uuid::{NoContext, Timestamp, Uuid};
 use crate::adapter::audio::AudioPort;
 use crate::adapter::http::HttpPort;
 use crate::adapter::instance::instance_key;
+use crate::adapter::journal::OpenError;
+use crate::adapter::journal::sled::SledJournal;
 use crate::adapter::recordings::DiskRecordings;
 use crate::adapter::world::OtherSystems;
-use crate::config::{Config, Speech};
+use crate::config::{Config, JournalKind, Speech};
 use crate::directory;
 use crate::flows::FlowLibrary;
 use crate::web::auth::Tokens;
@@ -71,6 +74,9 @@ pub struct Runtime {
     door: Arc<Door>,
     calls: Addr<CallRegistry>,
     flows: Addr<FlowRegistry>,
+    outbox: Addr<Outbox>,
+    journal: Addr<JournalWriter>,
+    journal_health: Arc<Health>,
     directory: Arc<dyn Directory>,
     public: Arc<Public>,
     tokens: Tokens,
@@ -82,9 +88,11 @@ impl Runtime {
     /// Starts the actors on the current arbiter. `origin` is the public URL as the network sees it.
     pub fn start(config: &Config, origin: String, parts: Parts) -> Runtime {
         let clock = Clock::start();
-        let journal = JournalWriter::new(parts.journal).start();
+        let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
+        let journal_health = writer.health();
+        let journal = writer.start();
         let outbox = Outbox::new(clock, journal.clone(), parts.world.clone(), outbox_config(config)).start();
-        let outside = Outside { world: parts.world, outbox };
+        let outside = Outside { world: parts.world, outbox: outbox.clone() };
         let flows = FlowRegistry::new(clock, journal.clone(), outside.clone()).start();
         let house = House {
             clock,
@@ -108,7 +116,8 @@ impl Runtime {
             overflow: config.calls.overflow_workflow.clone(),
             tally: Tally::default(),
         });
-        let directory = directory::shared(directory::House { calls: calls.clone(), journal, clock });
+        let directory =
+            directory::shared(directory::House { calls: calls.clone(), journal: journal.clone(), clock });
         let public = Arc::new(Public {
             door: door.clone(),
             trusted_proxies: config.public.trusted_proxies.clone(),
@@ -127,7 +136,35 @@ impl Runtime {
             }
         }
         let drain_timeout = config.calls.drain_timeout;
-        Runtime { door, calls, flows, directory, public, tokens, drain_timeout, library: parts.library }
+        let library = parts.library;
+        Runtime {
+            door,
+            calls,
+            flows,
+            outbox,
+            journal,
+            journal_health,
+            directory,
+            public,
+            tokens,
+            drain_timeout,
+            library,
+        }
+    }
+
+    /// Goes on with what the process before this one left open. To be awaited before the first request is served.
+    pub async fn recover(&self) -> Result<Recovered, JournalError> {
+        let recovered = recovery::recover(&self.journal, &self.calls, &self.flows, &self.outbox).await?;
+        let Recovered { calls, workflows, waiting, deliveries } = recovered;
+        if recovered != Recovered::default() {
+            tracing::info!(calls, workflows, waiting, deliveries, "going on with what was left open");
+        }
+        Ok(recovered)
+    }
+
+    /// How the journal does.
+    pub fn journal_health(&self) -> &Health {
+        &self.journal_health
     }
 
     /// The routes that the phone network asks.
@@ -191,9 +228,14 @@ impl Runtime {
     }
 }
 
-/// The in-memory journal, for where nothing else is configured.
-pub fn memory_journal() -> Box<dyn Journal> {
-    Box::new(MemoryJournal::new())
+/// The journal that a configuration asks for.
+pub fn journal(config: &Config) -> Result<Box<dyn Journal>, OpenError> {
+    let path = &config.journal.path;
+    std::fs::create_dir_all(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?;
+    Ok(match config.journal.kind {
+        JournalKind::Memory => Box::new(MemoryJournal::new()),
+        JournalKind::Sled => Box::new(SledJournal::open(path)?),
+    })
 }
 
 /// Where this instance keeps what is its own.
@@ -257,9 +299,8 @@ fn mint(wall_ms: u64) -> Uuid {
 /// The parts that a configuration asks for.
 pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
     let data = &config.journal.path;
-    std::fs::create_dir_all(data).map_err(|error| {
-        format!("can't make the data folder {}: {error}; [journal] path sets it", data.display())
-    })?;
+    // First of all, because it locks the folder.
+    let journal = journal(config)?;
     let library = Arc::new(FlowLibrary::load(config));
     let http = Arc::new(HttpPort::new(&config.http));
     Ok(Parts {
@@ -268,7 +309,7 @@ pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
         audio: Arc::new(AudioPort::new(config, library.clone(), http.clone())),
         recordings: Arc::new(DiskRecordings::start(&data.join("recordings"))?),
         world: Arc::new(OtherSystems::new(config, http, data.join("recordings"))),
-        journal: memory_journal(),
+        journal,
         instance_key: instance_key(data)?,
     })
 }

@@ -17,4 +17,5 @@ pub mod outbox;
 pub mod parent_workflow;
 pub mod port;
 pub mod post;
+pub mod recovery;
 pub mod sub_workflow;

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::driver::{Done, Driver, Owner};
-use crate::journal_writer::{Append, Close, JournalWriter, Read};
+use crate::journal_writer::{Append, Delete, JournalWriter, Read};
 use crate::port::http::World;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::future::join_all;
@@ -140,7 +140,8 @@ impl Owner for Outbox {
                 }));
             }
             Effect::Delivered { id } => {
-                let _ = self.journal.try_send(Close(Key::Delivery(id)));
+                // Nobody asks for a message that was taken; its step tells of it.
+                let _ = self.journal.try_send(Delete(Key::Delivery(id)));
             }
             Effect::Dead { id, error } => tracing::warn!(%id, error, "a delivery is a dead letter"),
         }

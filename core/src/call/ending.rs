@@ -249,13 +249,13 @@ impl Call {
         }
     }
 
-    /// A call whose state nobody can vouch for, because it died again and again: it ends now.
-    pub fn lost(now: Now, config: Arc<CallConfig>, state: CallState) -> Call {
+    /// A call that can't go on, because it died again and again or could not be written down: it ends now.
+    pub fn lost(now: Now, config: Arc<CallConfig>, state: CallState, why: &str) -> Call {
         let mut call = Call::restore(now, config, state);
         if call.state.flow_over.is_none() {
             let over = RunOver {
                 reason: EndReason::Failed,
-                detail: Some("the call's session panicked repeatedly".into()),
+                detail: Some(why.into()),
                 outputs: serde_json::Map::new(),
                 on_complete: None,
                 by_hangup: false,

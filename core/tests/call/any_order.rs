@@ -23,6 +23,7 @@ impl fmt::Debug for Story {
 }
 
 /// As many as a build can wait for; `PROPTEST_CASES` asks for more.
+#[allow(clippy::disallowed_methods)] // a test's own setting, not the house's
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
 }

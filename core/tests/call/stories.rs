@@ -131,12 +131,11 @@ fn an_older_documents_token_ends_when_a_newer_stream_starts() {
 #[test]
 fn a_newer_stream_takes_over_and_the_old_one_is_closed() {
     let mut stage = call(ECHO);
-    stage.open(1).unwrap();
-    stage.start(StreamNo(1));
-    stage.next(Some(1), None);
+    stage.next(Some(1), None); // two documents, both with a token that is good
+    stage.stream(1).unwrap();
+    stage.seen();
     stage.stream(2).unwrap();
-    let closes: Vec<String> = stage.seen().into_iter().filter(|seen| seen.starts_with("close")).collect();
-    assert_eq!(closes, ["close 1 1000"]);
+    assert_eq!(stage.seen(), ["admitted 2", "close 1 1000"]);
 }
 
 #[test]
@@ -336,4 +335,16 @@ fn frames_keep_a_stream_alive_and_silence_ends_it() {
     stage.after_ms(200);
     assert_eq!(stage.call.state().stopping, Some(CallEnd::IdleTimeout));
     ended(&mut stage, "idle_timeout", "call_ended");
+}
+
+#[test]
+fn statuses_that_come_late_or_again_are_no_news() {
+    let mut stage = call(ECHO);
+    stage.status(NetworkStatus::InProgress);
+    let facts = stage.facts.len();
+    for late in [NetworkStatus::Queued, NetworkStatus::Ringing, NetworkStatus::InProgress] {
+        assert_eq!(brief(&stage.status(late).unwrap()), "ok");
+    }
+    assert_eq!(stage.call.state().status, Some(NetworkStatus::InProgress));
+    assert_eq!(stage.facts.len(), facts);
 }
