@@ -106,7 +106,12 @@ impl Kills {
         let calls: Vec<JoinHandle<Story>> = (0..self.calls)
             .map(|number| {
                 let begins = dice.between(Duration::ZERO, begin_within);
-                runtime.spawn(call(network.clone(), origin.clone(), format!("{} {number}", self.seed), begins))
+                runtime.spawn(call(
+                    network.clone(),
+                    origin.clone(),
+                    format!("{} {number}", self.seed),
+                    begins,
+                ))
             })
             .collect();
         for _ in 0..self.rounds {
@@ -127,14 +132,7 @@ impl Kills {
         });
         server.end();
         let (facts, begun_again) = judge(home.path(), &stories);
-        Report {
-            seed: self.seed,
-            rounds: self.rounds,
-            calls: self.calls,
-            facts,
-            begun_again,
-            ready_at_worst,
-        }
+        Report { seed: self.seed, rounds: self.rounds, calls: self.calls, facts, begun_again, ready_at_worst }
     }
 }
 
