@@ -106,11 +106,8 @@ impl Runtime {
             overflow: config.calls.overflow_workflow.clone(),
             tally: Tally::default(),
         });
-        let directory = directory::shared(directory::House {
-            calls: calls.clone(),
-            journal: journal.clone(),
-            clock,
-        });
+        let directory =
+            directory::shared(directory::House { calls: calls.clone(), journal: journal.clone(), clock });
         let public = Arc::new(Public {
             door: door.clone(),
             trusted_proxies: config.public.trusted_proxies.clone(),
@@ -130,7 +127,18 @@ impl Runtime {
         }
         let drain_timeout = config.calls.drain_timeout;
         let library = parts.library;
-        Runtime { door, calls, flows, journal, journal_health, directory, public, tokens, drain_timeout, library }
+        Runtime {
+            door,
+            calls,
+            flows,
+            journal,
+            journal_health,
+            directory,
+            public,
+            tokens,
+            drain_timeout,
+            library,
+        }
     }
 
     /// Goes on with what the process before this one left open. To be awaited before the first request is served.

@@ -64,10 +64,14 @@ struct Row {
 }
 
 enum Session {
-    Up { mail: Held<Mail> },
+    Up {
+        mail: Held<Mail>,
+    },
     /// Open in the journal, not yet folded.
     Asleep,
-    Rebuilding { waiting: Vec<(Request, oneshot::Sender<Outcome>)> },
+    Rebuilding {
+        waiting: Vec<(Request, oneshot::Sender<Outcome>)>,
+    },
 }
 
 struct Ended {

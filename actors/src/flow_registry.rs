@@ -8,7 +8,8 @@ use crate::parent_workflow::{ParentWorkflow, Tell};
 use crate::port::journal::JournalError;
 use crate::post::Held;
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Message, ResponseActFuture, WrapFuture,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Message, ResponseActFuture,
+    WrapFuture,
 };
 use holdline_core::call::Input as CallInput;
 use holdline_core::fact::{Entry, Fact, Key};
@@ -40,7 +41,13 @@ type ReadBack = Result<Result<Option<(Key, Vec<Entry>)>, JournalError>, MailboxE
 
 impl FlowRegistry {
     pub fn new(clock: Clock, journal: Addr<JournalWriter>) -> FlowRegistry {
-        FlowRegistry { clock, journal, live: BTreeMap::new(), rebuilt: BTreeMap::new(), asleep: VecDeque::new() }
+        FlowRegistry {
+            clock,
+            journal,
+            live: BTreeMap::new(),
+            rebuilt: BTreeMap::new(),
+            asleep: VecDeque::new(),
+        }
     }
 
     /// Folds a main workflow from its facts and wakes it.

@@ -6,6 +6,8 @@
 
 mod desk;
 mod lane;
+#[cfg(test)]
+mod tests;
 
 pub use desk::Health;
 
@@ -37,7 +39,10 @@ pub struct JournalWriter {
 
 enum Place {
     /// On its owner's own thread; `retrying` while a timer runs that tries a failed batch again.
-    Here { desk: Desk, retrying: bool },
+    Here {
+        desk: Desk,
+        retrying: bool,
+    },
     Apart(Threads),
     /// Not yet started.
     Unborn(Option<(Box<dyn Journal>, Option<Keep>)>),
@@ -100,9 +105,7 @@ impl JournalWriter {
         let pause = desk.work();
         *retrying = pause.is_some();
         if let Some(pause) = pause {
-            ctx.spawn(
-                tokio::time::sleep(pause).into_actor(self).map(|(), actor, ctx| actor.work_here(ctx)),
-            );
+            ctx.spawn(tokio::time::sleep(pause).into_actor(self).map(|(), actor, ctx| actor.work_here(ctx)));
         }
     }
 
@@ -136,7 +139,12 @@ fn refuse(job: Job) {
 }
 
 impl Threads {
-    fn start(journal: Box<dyn Journal>, reader: Box<dyn Journal>, health: Arc<Health>, keep: Option<Keep>) -> Threads {
+    fn start(
+        journal: Box<dyn Journal>,
+        reader: Box<dyn Journal>,
+        health: Arc<Health>,
+        keep: Option<Keep>,
+    ) -> Threads {
         let (writing, jobs) = Lane::new(WRITES_MAX);
         let (reading, questions) = Lane::new(READS_MAX);
         let desk = Desk::new(journal, health, keep);

@@ -16,12 +16,13 @@ use holdline_actors::port::journal::{Journal, Kind};
 use holdline_core::fact::{CallFact, Entry, Fact, Key, ParentFact};
 use holdline_core::flow::run::Run;
 use holdline_core::workflow::run_facts;
-use holdline_core::{Now, Tick};
+use holdline_core::{CallId, Now, Tick};
 use holdline_harness::network::real::{Network, Story};
 use holdline_harness::network::{LineConfig, Script, Status};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::until;
 use super::wire::Asker;
@@ -106,7 +107,12 @@ impl Kills {
         let calls: Vec<JoinHandle<Story>> = (0..self.calls)
             .map(|number| {
                 let begins = dice.between(Duration::ZERO, begin_within);
-                runtime.spawn(call(network.clone(), origin.clone(), format!("{} {number}", self.seed), begins))
+                runtime.spawn(call(
+                    network.clone(),
+                    origin.clone(),
+                    format!("{} {number}", self.seed),
+                    begins,
+                ))
             })
             .collect();
         for _ in 0..self.rounds {
@@ -127,14 +133,7 @@ impl Kills {
         });
         server.end();
         let (facts, begun_again) = judge(home.path(), &stories);
-        Report {
-            seed: self.seed,
-            rounds: self.rounds,
-            calls: self.calls,
-            facts,
-            begun_again,
-            ready_at_worst,
-        }
+        Report { seed: self.seed, rounds: self.rounds, calls: self.calls, facts, begun_again, ready_at_worst }
     }
 }
 
@@ -147,6 +146,48 @@ async fn call(network: Network, origin: String, seed: String, begins: Duration) 
     config.script = Script::parse("after \"Press a key\" +0.3 presses 5").unwrap();
     let (_, hands) = mpsc::channel(1);
     network.place(config, hands, |_, _| ()).await.unwrap()
+}
+
+/// How long a server with so many open calls takes to its ready line, and then to a document for one of them.
+pub fn start_with_open_calls(open: usize) -> (Duration, Duration) {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("flows")).unwrap();
+    std::fs::write(home.path().join("flows/echo.yaml"), "tasks: [{ type: echo }]\n").unwrap();
+    std::fs::write(home.path().join("holdline.toml"), CONFIG).unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let asker = Asker::new(&format!("http://{}", socket.local_addr().unwrap()), None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+    let mut server = Server::start(home.path(), &socket);
+    runtime.block_on(asker.arrive("echo", &sid(0)));
+    server.kill();
+    let mut journal = SledJournal::open(&home.path().join("data")).unwrap();
+    let key = Key::Call(CallId(sid(0)));
+    let story = serde_json::to_string(&journal.read(&key).unwrap()).unwrap();
+    let run = fold_call(&journal.read(&key).unwrap()).unwrap().sub_run.to_string();
+    let numbers: Vec<usize> = (1..open).collect();
+    for lot in numbers.chunks(200) {
+        let copy = |number: &usize| -> Vec<Entry> {
+            let run_of_copy = Uuid::from_u128(u128::try_from(*number).unwrap()).to_string();
+            let copied = story.replace(&sid(0), &sid(*number)).replace(&run, &run_of_copy);
+            serde_json::from_str(&copied).unwrap()
+        };
+        journal.append(&lot.iter().flat_map(copy).collect::<Vec<Entry>>()).unwrap();
+    }
+    drop(journal);
+
+    let began = Instant::now();
+    let _server = Server::start(home.path(), &socket);
+    let ready = began.elapsed();
+    let began = Instant::now();
+    let told = runtime.block_on(asker.arrive("echo", &sid(open - 1)));
+    assert_eq!(told.status, 200, "{}", told.body);
+    assert!(told.stream_url().contains(&sid(open - 1)), "its own document again: {}", told.body);
+    (ready, began.elapsed())
+}
+
+fn sid(number: usize) -> String {
+    format!("CA{number:032}")
 }
 
 /// Every call went through all its steps, once each, and told of its end once.

@@ -63,11 +63,20 @@ impl Health {
 pub(super) type Written = oneshot::Sender<Result<(), JournalError>>;
 
 pub(super) enum Job {
-    Append { batch: Vec<Entry>, written: Written },
+    Append {
+        batch: Vec<Entry>,
+        written: Written,
+    },
     Close(Key),
-    Delete { key: Key, done: Written },
+    Delete {
+        key: Key,
+        done: Written,
+    },
     /// Read behind everything that was asked to be written before.
-    Settled { key: Key, reply: oneshot::Sender<Result<Vec<Entry>, JournalError>> },
+    Settled {
+        key: Key,
+        reply: oneshot::Sender<Result<Vec<Entry>, JournalError>>,
+    },
 }
 
 /// How long stories are kept after their end, and the clock to know it by.
@@ -97,7 +106,16 @@ struct Group {
 
 impl Desk {
     pub fn new(journal: Box<dyn Journal>, health: Arc<Health>, keep: Option<Keep>) -> Desk {
-        Desk { journal, health, keep, waiting: VecDeque::new(), group: None, pause: RETRY_FIRST, tidy_at: Tick(0), closed: false }
+        Desk {
+            journal,
+            health,
+            keep,
+            waiting: VecDeque::new(),
+            group: None,
+            pause: RETRY_FIRST,
+            tidy_at: Tick(0),
+            closed: false,
+        }
     }
 
     pub fn put(&mut self, jobs: impl IntoIterator<Item = Job>) {

@@ -76,8 +76,7 @@ fn open_stories_tell_whom_to_wake(subject: &Subject<'_>) {
 
 fn a_closed_story_is_kept_and_not_open(subject: &Subject<'_>) {
     let mut journal = (subject.fresh)();
-    let story: Vec<Entry> =
-        [arrived(1, 1)].into_iter().chain((2..40).map(|at| digits(1, at, "1"))).collect();
+    let story: Vec<Entry> = [arrived(1, 1)].into_iter().chain((2..40).map(|at| digits(1, at, "1"))).collect();
     for entry in &story {
         journal.append(std::slice::from_ref(entry)).unwrap();
     }
@@ -284,5 +283,9 @@ fn waiting(number: u64, wall_ms: u64) -> Entry {
 }
 
 fn call_over(number: u64, wall_ms: u64) -> Entry {
-    entry(run(number), wall_ms, Fact::Parent(ParentFact::CallOver { completion: serde_json::json!({ "a": 1 }) }))
+    entry(
+        run(number),
+        wall_ms,
+        Fact::Parent(ParentFact::CallOver { completion: serde_json::json!({ "a": 1 }) }),
+    )
 }

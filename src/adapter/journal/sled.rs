@@ -130,9 +130,9 @@ impl Shelf {
     fn head(&self, place: u64) -> Result<Option<Story>, JournalError> {
         let value = self.with(|store| Ok(store.db.get(rows::head(place))?)).map_err(cannot_read)?;
         let Some(value) = value else { return Ok(None) };
-        serde_json::from_slice(&value)
-            .map(Some)
-            .map_err(|error| JournalError::Read(format!("the head of story {place} can't be understood: {error}")))
+        serde_json::from_slice(&value).map(Some).map_err(|error| {
+            JournalError::Read(format!("the head of story {place} can't be understood: {error}"))
+        })
     }
 
     /// A story's rows: their keys and values, in order.

@@ -213,8 +213,13 @@ fn check_format(data: &Path, store: Store) -> Result<Store, OpenError> {
 fn lock(data: &Path) -> Result<File, OpenError> {
     let of_folder = |source: io::Error| OpenError::Folder { path: data.to_owned(), source };
     let path = data.join("lock");
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(of_folder)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(of_folder)?;
     match file.try_lock() {
         Ok(()) => {
             // For whoever finds the folder locked; a lock without a name is a lock all the same.
@@ -224,7 +229,8 @@ fn lock(data: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
             let _ = file.take(64).read_to_string(&mut owner);
-            let owner = if owner.is_empty() { "a process that did not give its name".to_owned() } else { owner };
+            let owner =
+                if owner.is_empty() { "a process that did not give its name".to_owned() } else { owner };
             Err(OpenError::InUse { path: data.to_owned(), owner })
         }
         Err(TryLockError::Error(error)) => Err(of_folder(error)),
@@ -232,7 +238,8 @@ fn lock(data: &Path) -> Result<File, OpenError> {
 }
 
 fn set_aside(data: &Path, folder: &Path) -> io::Result<PathBuf> {
-    let free = (1..=QUARANTINE_MAX).map(|n| data.join(format!("journal.corrupt-{n}"))).find(|path| !path.exists());
+    let free =
+        (1..=QUARANTINE_MAX).map(|n| data.join(format!("journal.corrupt-{n}"))).find(|path| !path.exists());
     let aside = free.ok_or_else(|| {
         io::Error::other(format!("{QUARANTINE_MAX} damaged journals (journal.corrupt-*) lie here already"))
     })?;

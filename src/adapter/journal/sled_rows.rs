@@ -104,8 +104,7 @@ pub fn entries(key: &Key, values: &[impl AsRef<[u8]>]) -> Result<Vec<Entry>, Jou
     for list in lists(values) {
         let facts: Vec<(u64, Fact)> = serde_json::from_slice(&list)
             .map_err(|error| JournalError::Read(format!("a fact of {key:?} can't be understood: {error}")))?;
-        entries
-            .extend(facts.into_iter().map(|(wall_ms, fact)| Entry { key: key.clone(), wall_ms, fact }));
+        entries.extend(facts.into_iter().map(|(wall_ms, fact)| Entry { key: key.clone(), wall_ms, fact }));
     }
     Ok(entries)
 }
