@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::kill::{Kills, start_with_open_calls};
+use support::kill::{Kills, full_disk, start_with_open_calls};
 
 #[test]
 fn killed_at_any_moment_every_call_goes_on_where_it_was_and_is_told_once() {
@@ -20,4 +20,9 @@ fn ten_thousand_open_calls_do_not_delay_the_start_nor_the_first_of_them_that_is_
     // A second each is what is promised; a test machine builds without optimisation and does other things beside.
     assert!(ready < Duration::from_secs(4), "ready after {ready:?}");
     assert!(answered < Duration::from_secs(4), "answered after {answered:?}");
+}
+
+#[test]
+fn while_the_disk_is_full_nothing_is_told_and_when_it_is_not_nothing_was_lost() {
+    full_disk();
 }
