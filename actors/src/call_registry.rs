@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 /// Places for requests from outside.
 const MAILBOX: usize = 4096;
 /// Ended calls that are remembered, so that a late request does not start them anew.
-const ENDED_MAX: usize = 20_000;
+pub const ENDED_MAX: usize = 20_000;
 /// Requests that wait while their call is rebuilt or looked for.
 const WAITING_MAX: usize = 64;
 /// Calls that are looked for in the journal at once.
@@ -596,6 +596,23 @@ impl Handler<Reopen> for CallRegistry {
         self.recall(call.clone(), workflow);
         self.asleep.push_back(call);
         self.wake_next(ctx);
+    }
+}
+
+/// A call of an earlier process that is over: a late request of its must not start it anew.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Remember {
+    pub call: CallId,
+    pub workflow: WorkflowId,
+    pub rejected: bool,
+}
+
+impl Handler<Remember> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Remember { call, workflow, rejected }: Remember, _: &mut Self::Context) {
+        self.remember_end(call, workflow, rejected);
     }
 }
 

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use listenfd::ListenFd;
 
 use crate::config::{Config, PublicUrl};
-pub use connection::{Wire, on_connect};
+pub use connection::{Parting, Wire, on_connect};
 pub use ngrok::TunnelError;
 pub use signal::{Signal, Signals};
 

@@ -5,7 +5,7 @@
 use super::props::{self, INSTANCE_KEY, Mint, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS};
 use super::{HouseConfig, Knock, News, Stage, WireRequest};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
-use holdline_actors::call_registry::{self, CallRegistry, Count, NotHere, fold_call};
+use holdline_actors::call_registry::{self, CallRegistry, Count, ENDED_MAX, NotHere, fold_call};
 use holdline_actors::call_session::{CallSession, House, Mail, SocketOut};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::clock::Clock;
@@ -14,7 +14,7 @@ use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal, Story};
 use holdline_actors::post::{Held, Posted};
-use holdline_core::call::{Answer, Input, Request, StreamNo};
+use holdline_core::call::{Answer, CallEnd, CallState, Input, Request, StreamNo};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::front;
 use holdline_core::media::window::Window;
@@ -303,6 +303,18 @@ impl Stage for ActorStage {
     }
 
     async fn restart(&mut self) {
+        let past: Vec<CallState> = {
+            let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            let rows = journal.list(Kind::Calls, None, ENDED_MAX).unwrap_or_default();
+            rows.iter().filter_map(|row| fold_call(&journal.read(&row.key).unwrap_or_default())).collect()
+        };
+        for CallState { arrival, workflow, over, .. } in past {
+            if let Some(over) = over {
+                let rejected = over == CallEnd::Rejected;
+                let remember = call_registry::Remember { call: arrival.call, workflow, rejected };
+                let _ = self.world.calls.send(remember).await;
+            }
+        }
         let open: Vec<(Key, Vec<Entry>)> = {
             let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
             let keys = journal.open_keys().unwrap_or_default();
