@@ -207,7 +207,9 @@ pub fn full_disk() {
         server.limit_files("1");
         let (pending, call) = (asker.clone(), sid(1));
         let pending = tokio::spawn(async move {
-            pending.post("/webhooks/echo/next?x=1", &[("CallSid", &call), ("CallStatus", "in-progress")]).await
+            pending
+                .post("/webhooks/echo/next?x=1", &[("CallSid", &call), ("CallStatus", "in-progress")])
+                .await
         });
         let not_ready = until("it is not ready", async || {
             Some(asker.get("/ready").await).filter(|told| told.status == 503)
@@ -305,8 +307,7 @@ impl Server {
     /// As systemd does it: the socket is file 3 and outlives whoever serves it, so that no caller is ever refused.
     fn start(home: &Path, socket: &TcpListener) -> Server {
         // A file that may not grow is to be an error here, not a signal.
-        let script =
-            "trap '' XFSZ; export LISTEN_FDS=1 LISTEN_FDNAMES=public LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
+        let script = "trap '' XFSZ; export LISTEN_FDS=1 LISTEN_FDNAMES=public LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
         let log = std::fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_holdline"), "serve", "--config", "holdline.toml"])

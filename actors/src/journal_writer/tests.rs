@@ -85,8 +85,7 @@ struct Bench {
 
 fn bench(gate: Option<Arc<Gate>>) -> Bench {
     let (full, batches) = (Arc::new(AtomicBool::new(false)), Arc::default());
-    let disk =
-        Disk { inner: MemoryJournal::new(), full: full.clone(), batches: Arc::clone(&batches), gate };
+    let disk = Disk { inner: MemoryJournal::new(), full: full.clone(), batches: Arc::clone(&batches), gate };
     let writer = JournalWriter::new(Box::new(disk));
     let health = writer.health();
     Bench { writer: writer.start(), health, full, batches }
