@@ -29,7 +29,8 @@ async fn a_body_is_too_large_before_it_is_forged_and_forged_before_it_is_unknown
     let (network, stranger) = (Asker::new(&hosted.public(), Some(KEY)), Asker::new(&hosted.public(), None));
     // `Pad=` and what fills a form to its last allowed byte.
     let full = "x".repeat(65_536 - "Pad=".len());
-    let table: [(&str, &Asker, &str, Vec<(&str, &str)>, u16); 6] = [
+    type Row<'a> = (&'a str, &'a Asker, &'a str, Vec<(&'a str, &'a str)>, u16);
+    let table: [Row<'_>; 6] = [
         ("larger than anything allowed", &stranger, "/webhooks/none", vec![("Pad", &full), ("a", "")], 413),
         ("large, and forged", &stranger, "/webhooks/none", vec![("Pad", &full)], 403),
         ("signed, for a workflow that is not there", &network, "/webhooks/none", vec![("Pad", &full)], 404),

@@ -78,19 +78,26 @@ async fn a_drain_that_takes_too_long_hands_the_calls_over() {
 
 #[test]
 fn what_cannot_start_says_why_and_exits_3() {
-    let sled = folder("");
-    let text = CONFIG.replace("\"memory\"", "\"sled\"");
-    std::fs::write(sled.path().join("holdline.toml"), text).unwrap();
-    let (code, said) = failed(sled.path());
+    let home = folder("");
+    std::fs::write(home.path().join("taken"), "a file where a folder should be").unwrap();
+    std::fs::write(home.path().join("holdline.toml"), format!("{CONFIG}path = \"taken\"\n")).unwrap();
+    let (code, said) = failed(home.path());
     assert_eq!(code, 3, "{said}");
-    assert!(said.contains("holdline.toml:7:8: error:") && said.contains("not in this version yet"), "{said}");
-    assert!(said.contains("kind = \"memory\""), "the way out is named: {said}");
+    assert!(said.contains("can't keep data in") && said.contains("HOLDLINE__JOURNAL__PATH"), "{said}");
+
+    let text = CONFIG.replace("\"memory\"", "\"sled\"");
+    std::fs::write(home.path().join("holdline.toml"), &text).unwrap();
+    let first = Process::serve(home.path());
+    let (code, said) = failed(home.path());
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("in use by another holdline (process"), "{said}");
+    drop(first);
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let text = CONFIG.replacen("127.0.0.1:0", &address.to_string(), 1);
-    std::fs::write(sled.path().join("holdline.toml"), text).unwrap();
-    let (code, said) = failed(sled.path());
+    std::fs::write(home.path().join("holdline.toml"), text).unwrap();
+    let (code, said) = failed(home.path());
     assert_eq!(code, 3, "{said}");
     assert!(
         said.contains(&format!("can't listen on {address} for public: another program has that port")),

@@ -71,6 +71,7 @@ impl Server {
         let listeners = Listeners::open(config)?;
         let addresses = listeners.addresses(config).await?;
         let runtime = Arc::new(Runtime::start(config, addresses.origin.clone(), parts));
+        runtime.recover().await?;
         let own_public = match listeners.public_is_inherited {
             true => None,
             false => Some(listeners.public.try_clone()?),
