@@ -6,19 +6,17 @@ use super::action::{self, Action, Done, Fault, Happened, Live, Parameters, Recor
 use super::cursor;
 use super::declare::Kind;
 use super::fact::{Ending, Move, RunFact, StepEnd, StepStart};
-use super::history::Outcome;
-use super::policy;
+use super::history::{Failure, Outcome};
 use super::run::Run;
 use super::script::{ActionNode, MediaPreference, OnEnd};
 use super::state::{Pending, Recording, label};
 use super::substitute::{Substitution, is_true};
-use super::verdict::{Place, Verdict};
+use super::verdict::{Place, Verdict, failure_text};
 use crate::Now;
 use crate::notice::LineAnswer;
 use crate::scene::{EndReason, ErrorClass, Line, Op, Posture, ReferenceKind};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Steps of one turn. A flow of more goes on in the next turn, so that one call never holds up the others.
 const TURN_STEPS_MAX: usize = 10_000;
@@ -104,8 +102,7 @@ impl Run {
             return None;
         };
         let Some(action) = action::find(&node.kind) else {
-            let detail = format!("action `{}` ({}) is not available", label(&node), node.kind);
-            self.close(draft, Ending::new(EndReason::Failed, detail));
+            self.unavailable(draft, &node);
             return None;
         };
         if looks_ahead && self.reads_undone(&node, action) {
@@ -173,6 +170,18 @@ impl Run {
         }
     }
 
+    /// A type that this version doesn't perform: documents with one are refused, so it came another way.
+    fn unavailable(&mut self, draft: &mut Draft, node: &ActionNode) {
+        let message = format!("actions of type `{}` are not available", node.kind);
+        let error = Failure { class: ErrorClass::Invalid, message };
+        let detail = failure_text(node, &error);
+        let parameters = Arc::new(node.parameters.clone());
+        let start = StepStart { parameters, missing: Vec::new(), waits: false, kept_digits: None };
+        let end = StepEnd { error: Some(error), ..StepEnd::new(Outcome::Failed) };
+        self.record(draft, RunFact::Stepped { at: draft.now.wall_ms, start, end });
+        self.close(draft, Ending::new(EndReason::Failed, detail));
+    }
+
     /// The top stack has no action left: back to the one below it, or the end of the run.
     fn stack_ends(&mut self, draft: &mut Draft) {
         if self.state.frames.len() > 1 {
@@ -218,133 +227,6 @@ impl Run {
         (!waits && in_a_row >= limits.iterations).then(|| {
             format!("loop detected at `{label}` ({kind}): {in_a_row} actions in a row without one that waits")
         })
-    }
-
-    /// The step under way: due, too late, to begin again, or to be waited for.
-    fn attend(&mut self, draft: &mut Draft) -> Option<Block> {
-        let current = self.state.current.clone()?;
-        let now = draft.now.tick;
-        if let Some(due) = current.retry_at {
-            let due = *self.passing.retry.get_or_insert_with(|| draft.now.tick_at_wall(due));
-            if now < due {
-                return Some(Block::Held);
-            }
-            return self.begin_again(draft, true);
-        }
-        let Some(live) = &self.passing.live else { return self.begin_again(draft, false) };
-        if self.passing.deadline.is_some_and(|deadline| deadline <= now) {
-            if !live.sounds.is_empty() {
-                draft.ops.push(Op::Hush);
-            }
-            if live.echoing {
-                draft.ops.push(Op::Echo(false));
-            }
-            let fault = Fault::new(ErrorClass::Timeout, "it took longer than its `timeout`");
-            self.conclude_current(draft, Err(fault));
-            return None;
-        }
-        if live.due.is_some_and(|due| due <= now) {
-            if let Some(live) = &mut self.passing.live {
-                live.due = None;
-            }
-            self.tell(draft, &Happened::Due);
-            return None;
-        }
-        Some(Block::Held)
-    }
-
-    /// Begins the step under way again: after a retry's wait, after its media was lost, or after a restart.
-    fn begin_again(&mut self, draft: &mut Draft, is_retry: bool) -> Option<Block> {
-        let current = self.state.current.clone()?;
-        let entry = self.state.history.entry(current.step)?;
-        let (node, parameters, attempts) = (entry.node.clone(), entry.parameters.clone(), entry.attempts);
-        let action = action::find(&node.kind)?;
-        let declared = action.declared();
-        if declared.needs_call && !self.has_call(draft.posture.line) {
-            let mut end = StepEnd::new(Outcome::Interrupted);
-            end.to =
-                self.following(current.stack, current.index, &node).unwrap_or(Move::On(current.index + 1));
-            self.ended(draft, current.step, end, None);
-            return None;
-        }
-        // A wait that doesn't need the line goes on as it was; media, and another attempt, count.
-        let counts = is_retry || declared.needs_call;
-        let place = Place {
-            step: current.step,
-            stack: current.stack,
-            index: current.index,
-            attempts: attempts + u32::from(counts),
-        };
-        let (mut live, mut ops) = (Live::default(), Vec::new());
-        let mut scene =
-            self.scene(draft, &node, action, place, &parameters, &current.memory, &mut live, &mut ops);
-        let result = action.begin(&mut scene);
-        let at = draft.now.wall_ms;
-        match result {
-            Ok(Step::Needs(want)) => {
-                self.passing.stuck = true;
-                return Some(want.into());
-            }
-            Ok(Step::Render { verbs, last }) => {
-                match self.rendering(current.stack, current.index, &node, &verbs, last) {
-                    Ok(Some(rendered)) => {
-                        draft.ops.extend(verbs.into_iter().map(Op::Render));
-                        self.passing.retry = None;
-                        let memory = Value::Null;
-                        self.record(draft, RunFact::StepAgain { at, memory, rendered: Some(rendered) });
-                    }
-                    Ok(None) => return Some(Block::Undone),
-                    Err(fault) => self.conclude_current(draft, Err(fault)),
-                }
-            }
-            Ok(Step::Wait { memory }) => {
-                draft.ops.append(&mut ops);
-                self.passing.retry = None;
-                if counts {
-                    self.record(draft, RunFact::StepAgain { at, memory, rendered: None });
-                }
-                self.under_way(draft, &node, declared.kind, live);
-            }
-            other => {
-                draft.ops.append(&mut ops);
-                self.passing.retry = None;
-                if counts {
-                    let memory = current.memory.clone();
-                    self.record(draft, RunFact::StepAgain { at, memory, rendered: None });
-                }
-                self.conclude_current(draft, other);
-            }
-        }
-        None
-    }
-
-    /// Tells the step under way what happened.
-    pub(super) fn tell(&mut self, draft: &mut Draft, happened: &Happened<'_>) {
-        let Some(current) = self.state.current.clone() else { return };
-        let live = self.passing.live.take();
-        // A report is news even for one that stands still; all else concerns sound and keys of a stream it lost.
-        if live.is_none() && !matches!(happened, Happened::Recorded(_)) {
-            return;
-        }
-        let (was_live, mut live, mut ops) = (live.is_some(), live.unwrap_or_default(), Vec::new());
-        let Some(entry) = self.state.history.entry(current.step) else { return };
-        let (node, parameters, attempts) = (entry.node.clone(), entry.parameters.clone(), entry.attempts);
-        let Some(action) = action::find(&node.kind) else { return };
-        let place = Place { step: current.step, stack: current.stack, index: current.index, attempts };
-        let mut scene =
-            self.scene(draft, &node, action, place, &parameters, &current.memory, &mut live, &mut ops);
-        let result = action.resume(&mut scene, happened);
-        draft.ops.append(&mut ops);
-        match result {
-            Ok(Step::Stay) => self.passing.live = was_live.then_some(live),
-            Ok(Step::Wait { memory }) => {
-                self.passing.live = was_live.then_some(live);
-                if memory != current.memory {
-                    self.record(draft, RunFact::StepRemembers { memory });
-                }
-            }
-            other => self.conclude_current(draft, other),
-        }
     }
 
     /// All that was rendered is done, in order; the answer belongs to the last of it.
@@ -416,48 +298,13 @@ impl Run {
         None
     }
 
-    fn conclude_current(&mut self, draft: &mut Draft, result: Result<Step, Fault>) {
-        self.passing.live = None;
-        self.passing.deadline = None;
-        let Some(current) = self.state.current.clone() else { return };
-        let Some(entry) = self.state.history.entry(current.step) else { return };
-        let (node, attempts) = (entry.node.clone(), entry.attempts);
-        let Some(action) = action::find(&node.kind) else { return };
-        let place = Place { step: current.step, stack: current.stack, index: current.index, attempts };
-        match self.judge(draft.now, place, &node, action, result, true) {
-            Verdict::Ended(end, finish) => {
-                self.note_error(draft, &node, place, &end);
-                self.ended(draft, current.step, end, finish);
-            }
-            Verdict::Again { due, error } => {
-                self.record(draft, RunFact::StepRetries { at: draft.now.wall_ms, due, error });
-            }
-        }
-    }
-
-    fn ended(&mut self, draft: &mut Draft, step: u64, end: StepEnd, finish: Option<Ending>) {
-        self.passing.live = None;
-        self.passing.deadline = None;
-        self.passing.retry = None;
-        self.record(draft, RunFact::StepEnded { at: draft.now.wall_ms, step, end });
-        if let Some(ending) = finish {
-            self.close(draft, ending);
-        }
-    }
-
     /// The run's end, at once or when what was rendered is performed.
-    fn close(&mut self, draft: &mut Draft, ending: Ending) {
+    pub(super) fn close(&mut self, draft: &mut Draft, ending: Ending) {
         if self.state.pending.is_empty() {
             self.over_with(draft, ending.reason, ending.detail, ending.by_hangup, ending.hold);
         } else {
             self.record(draft, RunFact::Ending { at: draft.now.wall_ms, ending });
         }
-    }
-
-    fn under_way(&mut self, draft: &Draft, node: &ActionNode, kind: Kind, live: Live) {
-        self.passing.live = Some(live);
-        self.passing.deadline = policy::timeout_ms(&self.state.begun.script, node, kind)
-            .map(|ms| draft.now.tick + Duration::from_millis(ms));
     }
 
     /// Where the cursor goes after an action.
@@ -471,12 +318,12 @@ impl Run {
         }
     }
 
-    fn has_call(&self, line: Line) -> bool {
+    pub(super) fn has_call(&self, line: Line) -> bool {
         self.state.begun.reference.kind == ReferenceKind::Call && line != Line::Absent
     }
 
     #[expect(clippy::too_many_arguments, reason = "a scene is what it is made of")]
-    fn scene<'a>(
+    pub(super) fn scene<'a>(
         &'a self,
         draft: &Draft,
         node: &'a ActionNode,

@@ -25,5 +25,6 @@ pub mod trigger;
 pub mod vars;
 mod verdict;
 mod view;
+mod waiting;
 
 pub use run::{Run, RunSpec};

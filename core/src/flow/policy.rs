@@ -33,9 +33,8 @@ pub fn retry_in_ms(
     let is_main = matches!(reference, ReferenceKind::Workflow | ReferenceKind::Api);
     let retry = match kind {
         Kind::Control => return None,
-        Kind::Media => node.retry.as_ref()?,
         Kind::Io if is_main => node.retry.as_ref().or(script.retry.as_ref()).unwrap_or(&MAIN_RETRY),
-        Kind::Io => node.retry.as_ref().or(script.retry.as_ref())?,
+        Kind::Io | Kind::Media => node.retry.as_ref().or(script.retry.as_ref())?,
     };
     let wanted = retry.retryable.contains(&class)
         || matches!(class, ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Limit);

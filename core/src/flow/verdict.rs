@@ -152,7 +152,8 @@ impl Run {
     }
 }
 
-fn failure_text(node: &ActionNode, error: &Failure) -> String {
+/// An error as the end of a run tells it.
+pub fn failure_text(node: &ActionNode, error: &Failure) -> String {
     let class = serde_json::to_value(error.class).unwrap_or(Value::Null);
     let class = class.as_str().unwrap_or("?");
     format!("action `{}` ({}) failed: {class}: {}", label(node), node.kind, error.message)

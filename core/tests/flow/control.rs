@@ -362,3 +362,35 @@ fn a_stack_too_many_ends_the_run() {
     assert_eq!(stage.over().reason, EndReason::Limit);
     assert_eq!(stage.history(), ["sleep:interrupted"]);
 }
+
+#[test]
+fn an_action_that_is_not_there_yet_fails_and_is_seen() {
+    let mut stage = run(api(json!([{"type": "sleep", "with": {"duration": 100}}])));
+    stage.push(&json!([{"type": "loop", "name": "l"}])).after_ms(100);
+    assert_eq!(stage.history(), ["sleep:ok", "loop:failed"]);
+    assert_eq!(stage.over().reason, EndReason::Failed);
+    assert!(stage.over().detail.as_ref().unwrap().contains("`l`"));
+}
+
+#[test]
+fn a_documents_own_retry_is_for_media_and_never_for_control() {
+    let retry = Retry {
+        attempts: 2,
+        initial_ms: 50,
+        factor: 1.0,
+        max_ms: 50,
+        jitter: 0.0,
+        non_retryable: Vec::new(),
+        retryable: vec![ErrorClass::Invalid],
+    };
+    let mut script = script(&json!([
+        {"type": "digits_send", "with": {"digits": "${none}"}}, {"type": "variable_set", "with": {"key": ""}}
+    ]));
+    script.retry = Some(retry);
+    let mut stage = Stage::with(spec(script));
+    stage.proceed(Line::Streaming);
+    assert_eq!((stage.wake_at.map(|at| at.as_millis()), stage.history().len()), (Some(50), 0));
+    stage.after_ms(50);
+    assert_eq!((&stage.entry(0)["attempts"], &stage.entry(1)["attempts"]), (&json!(2), &json!(1)));
+    assert_eq!(stage.over().reason, EndReason::Failed);
+}

@@ -73,6 +73,10 @@ fn a_document_looks_ahead_until_something_stops_it() {
         stage.proceed(Line::Asking);
         assert_eq!((stage.did().as_str(), &stage.needs), (said, &needs), "{what}");
     }
+    let mut stage = Stage::of(json!([talk("a"), {"type": "talk", "with": {"text": "b"}, "next": "a"}]));
+    stage.proceed(Line::Asking);
+    assert_eq!((stage.did().as_str(), &stage.needs), ("say a, say b", &Needs::Nothing), "next leads back");
+    assert_eq!(stage.back(LineAnswer::Returned).did(), "say a, say b");
     let many: Vec<Value> = (0..25).map(|n| talk(&format!("t{n}"))).collect();
     let mut stage = Stage::of(json!(many));
     stage.proceed(Line::Asking);
@@ -259,6 +263,15 @@ fn media_always_keeps_on_the_stream_what_can_be_there() {
     assert_eq!((stage.proceed(Line::Asking).did().as_str(), &stage.needs), ("say hi", &Needs::Stream));
     stage.stream();
     assert_eq!(stage.did(), "sound u");
+    let mut waiting = crate::stage::script(&json!([
+        {"type": "talk", "with": {"text": "hi"}}, {"type": "sleep", "with": {"duration": 1000}},
+    ]));
+    waiting.media = MediaPreference::Always;
+    let mut stage = Stage::with(spec(waiting));
+    stage.proceed(Line::Asking);
+    assert_eq!((stage.did().as_str(), &stage.needs, stage.wake_at), ("say hi", &Needs::Stream, None));
+    stage.stream();
+    assert_eq!(stage.wake_at, Some(stage.now.tick_at_wall(WALL + 1000)), "it begins after what was said");
     let mut stage = Stage::with(spec(script));
     stage.local_speech = true;
     assert_eq!((stage.proceed(Line::Asking).did().as_str(), &stage.needs), ("", &Needs::Stream));

@@ -218,7 +218,10 @@ fn a_failed_sound_is_tried_again_after_a_wait_that_survives_a_crash() {
     fail(&mut stage);
     stage.after_ms(1999);
     assert_eq!(stage.did(), "");
+    stage.line = Line::Away;
     stage.after_ms(300);
+    assert_eq!(stage.wake_at, None, "what is due waits for the line, not for the clock");
+    stage.proceed(Line::Streaming);
     fail(&mut stage);
     assert_eq!(stage.entry(0)["attempts"], 3);
     assert_eq!(stage.entry(0)["error"], json!({"class": "unavailable", "message": "no voice"}));

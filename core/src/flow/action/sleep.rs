@@ -1,6 +1,6 @@
 //! `sleep`: waits; with a line that asks for a document, as a Pause.
 
-use super::{Action, Done, Fault, Happened, Scene, Step, Want};
+use super::{Action, Done, Fault, Happened, Scene, Step};
 use crate::document::Verb;
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
 use crate::scene::Line;
@@ -28,9 +28,6 @@ impl Action for Sleep {
             // The network pauses in whole seconds.
             let seconds = u32::try_from(ms.div_ceil(1000).max(1)).unwrap_or(u32::MAX);
             return Ok(Step::Render { verbs: vec![Verb::Pause { seconds }], last: false });
-        }
-        if scene.undone {
-            return Ok(Step::Needs(Want::Stream));
         }
         scene.due_in_ms(ms);
         Ok(Step::Wait { memory: json!({ "due": scene.now.wall_ms.saturating_add(ms) }) })

@@ -1,0 +1,178 @@
+//! The step that waits: told what happens, due, too late, begun again, ended.
+
+use super::action::{self, Fault, Happened, Live, Step};
+use super::declare::Kind;
+use super::engine::{Block, Draft};
+use super::fact::{Ending, Move, RunFact, StepEnd};
+use super::history::Outcome;
+use super::policy;
+use super::run::Run;
+use super::script::ActionNode;
+use super::verdict::{Place, Verdict};
+use crate::scene::{ErrorClass, Op};
+use serde_json::Value;
+use std::time::Duration;
+
+impl Run {
+    /// The step under way: due, too late, to begin again, or to be waited for.
+    pub(super) fn attend(&mut self, draft: &mut Draft) -> Option<Block> {
+        let current = self.state.current.clone()?;
+        let now = draft.now.tick;
+        if let Some(due) = current.retry_at {
+            let due = *self.passing.retry.get_or_insert_with(|| draft.now.tick_at_wall(due));
+            if now < due {
+                return Some(Block::Held);
+            }
+            return self.begin_again(draft, true);
+        }
+        let Some(live) = &self.passing.live else { return self.begin_again(draft, false) };
+        if self.passing.deadline.is_some_and(|deadline| deadline <= now) {
+            if !live.sounds.is_empty() {
+                draft.ops.push(Op::Hush);
+            }
+            if live.echoing {
+                draft.ops.push(Op::Echo(false));
+            }
+            let fault = Fault::new(ErrorClass::Timeout, "it took longer than its `timeout`");
+            self.conclude_current(draft, Err(fault));
+            return None;
+        }
+        if live.due.is_some_and(|due| due <= now) {
+            if let Some(live) = &mut self.passing.live {
+                live.due = None;
+            }
+            self.tell(draft, &Happened::Due);
+            return None;
+        }
+        Some(Block::Held)
+    }
+
+    /// Begins the step under way again: after a retry's wait, after its media was lost, or after a restart.
+    fn begin_again(&mut self, draft: &mut Draft, is_retry: bool) -> Option<Block> {
+        let current = self.state.current.clone()?;
+        let entry = self.state.history.entry(current.step)?;
+        let (node, parameters, attempts) = (entry.node.clone(), entry.parameters.clone(), entry.attempts);
+        let action = action::find(&node.kind)?;
+        let declared = action.declared();
+        if declared.needs_call && !self.has_call(draft.posture.line) {
+            let mut end = StepEnd::new(Outcome::Interrupted);
+            end.to =
+                self.following(current.stack, current.index, &node).unwrap_or(Move::On(current.index + 1));
+            self.ended(draft, current.step, end, None);
+            return None;
+        }
+        // A wait that doesn't need the line goes on as it was; media, and another attempt, count.
+        let counts = is_retry || declared.needs_call;
+        let place = Place {
+            step: current.step,
+            stack: current.stack,
+            index: current.index,
+            attempts: attempts + u32::from(counts),
+        };
+        let (mut live, mut ops) = (Live::default(), Vec::new());
+        let mut scene =
+            self.scene(draft, &node, action, place, &parameters, &current.memory, &mut live, &mut ops);
+        let result = action.begin(&mut scene);
+        let at = draft.now.wall_ms;
+        match result {
+            Ok(Step::Needs(want)) => {
+                self.passing.stuck = true;
+                return Some(want.into());
+            }
+            Ok(Step::Render { verbs, last }) => {
+                match self.rendering(current.stack, current.index, &node, &verbs, last) {
+                    Ok(Some(rendered)) => {
+                        draft.ops.extend(verbs.into_iter().map(Op::Render));
+                        self.passing.retry = None;
+                        let memory = Value::Null;
+                        self.record(draft, RunFact::StepAgain { at, memory, rendered: Some(rendered) });
+                    }
+                    Ok(None) => return Some(Block::Undone),
+                    Err(fault) => self.conclude_current(draft, Err(fault)),
+                }
+            }
+            Ok(Step::Wait { memory }) => {
+                draft.ops.append(&mut ops);
+                self.passing.retry = None;
+                if counts {
+                    self.record(draft, RunFact::StepAgain { at, memory, rendered: None });
+                }
+                self.under_way(draft, &node, declared.kind, live);
+            }
+            other => {
+                draft.ops.append(&mut ops);
+                self.passing.retry = None;
+                if counts {
+                    let memory = current.memory.clone();
+                    self.record(draft, RunFact::StepAgain { at, memory, rendered: None });
+                }
+                self.conclude_current(draft, other);
+            }
+        }
+        None
+    }
+
+    /// Tells the step under way what happened.
+    pub(super) fn tell(&mut self, draft: &mut Draft, happened: &Happened<'_>) {
+        let Some(current) = self.state.current.clone() else { return };
+        let live = self.passing.live.take();
+        // A report is news even for one that stands still; all else concerns sound and keys of a stream it lost.
+        if live.is_none() && !matches!(happened, Happened::Recorded(_)) {
+            return;
+        }
+        let (was_live, mut live, mut ops) = (live.is_some(), live.unwrap_or_default(), Vec::new());
+        let Some(entry) = self.state.history.entry(current.step) else { return };
+        let (node, parameters, attempts) = (entry.node.clone(), entry.parameters.clone(), entry.attempts);
+        let Some(action) = action::find(&node.kind) else { return };
+        let place = Place { step: current.step, stack: current.stack, index: current.index, attempts };
+        let mut scene =
+            self.scene(draft, &node, action, place, &parameters, &current.memory, &mut live, &mut ops);
+        let result = action.resume(&mut scene, happened);
+        draft.ops.append(&mut ops);
+        match result {
+            Ok(Step::Stay) => self.passing.live = was_live.then_some(live),
+            Ok(Step::Wait { memory }) => {
+                self.passing.live = was_live.then_some(live);
+                if memory != current.memory {
+                    self.record(draft, RunFact::StepRemembers { memory });
+                }
+            }
+            other => self.conclude_current(draft, other),
+        }
+    }
+
+    fn conclude_current(&mut self, draft: &mut Draft, result: Result<Step, Fault>) {
+        self.passing.live = None;
+        self.passing.deadline = None;
+        let Some(current) = self.state.current.clone() else { return };
+        let Some(entry) = self.state.history.entry(current.step) else { return };
+        let (node, attempts) = (entry.node.clone(), entry.attempts);
+        let Some(action) = action::find(&node.kind) else { return };
+        let place = Place { step: current.step, stack: current.stack, index: current.index, attempts };
+        match self.judge(draft.now, place, &node, action, result, true) {
+            Verdict::Ended(end, finish) => {
+                self.note_error(draft, &node, place, &end);
+                self.ended(draft, current.step, end, finish);
+            }
+            Verdict::Again { due, error } => {
+                self.record(draft, RunFact::StepRetries { at: draft.now.wall_ms, due, error });
+            }
+        }
+    }
+
+    fn ended(&mut self, draft: &mut Draft, step: u64, end: StepEnd, finish: Option<Ending>) {
+        self.passing.live = None;
+        self.passing.deadline = None;
+        self.passing.retry = None;
+        self.record(draft, RunFact::StepEnded { at: draft.now.wall_ms, step, end });
+        if let Some(ending) = finish {
+            self.close(draft, ending);
+        }
+    }
+
+    pub(super) fn under_way(&mut self, draft: &Draft, node: &ActionNode, kind: Kind, live: Live) {
+        self.passing.live = Some(live);
+        self.passing.deadline = policy::timeout_ms(&self.state.begun.script, node, kind)
+            .map(|ms| draft.now.tick + Duration::from_millis(ms));
+    }
+}
