@@ -195,7 +195,7 @@ impl Run {
     /// Fills an action in from the variables, and decides whether it is skipped.
     fn prepare(&self, node: &ActionNode, action: &dyn Action, line: Line) -> Prepared {
         let declared = action.declared();
-        let mut substitution = Substitution::new(&self.state.vars);
+        let mut substitution = Substitution::with(&self.state.vars, &self.kept);
         let wanted = match &node.when {
             Some(when) => substitution.value(when).map(|value| is_true(&value)),
             None => Ok(true),
@@ -371,7 +371,7 @@ impl Run {
     }
 
     pub(super) fn outputs(&self) -> Result<Map<String, Value>, Fault> {
-        let mut substitution = Substitution::new(&self.state.vars);
+        let mut substitution = Substitution::with(&self.state.vars, &self.kept);
         let outputs = &self.state.begun.script.outputs;
         outputs.iter().map(|output| Ok((output.name.clone(), substitution.value(&output.value)?))).collect()
     }

@@ -6,6 +6,7 @@ pub mod cursor;
 pub mod declare;
 pub mod diagnostic;
 mod engine;
+pub mod expression;
 pub mod fact;
 #[doc(hidden)]
 pub mod fuzz;

@@ -5,6 +5,7 @@
 
 use super::action::{Happened, Live, wait_verbs};
 use super::engine::{Block, Draft};
+use super::expression::Kept;
 use super::fact::{Begun, FactError, RunFact, VERSION};
 use super::history::Entry;
 use super::script::{ActionNode, Script};
@@ -43,6 +44,8 @@ pub struct RunSpec {
 pub struct Run {
     pub(super) state: State,
     pub(super) passing: Passing,
+    /// Expressions that were compiled; a crash may forget them.
+    pub(super) kept: Kept,
 }
 
 /// What a crash may forget.
@@ -82,7 +85,10 @@ impl Run {
             on_complete: spec.on_complete,
         };
         let state = State::of(&begun);
-        (Run { state, passing: Passing::default() }, vec![RunFact::Begun(Box::new(begun))])
+        (
+            Run { state, passing: Passing::default(), kept: Kept::default() },
+            vec![RunFact::Begun(Box::new(begun))],
+        )
     }
 
     /// One turn. The owner writes the facts, then does the ops.
@@ -120,7 +126,7 @@ impl Run {
             Some(fact) => State::new(fact)?,
             None => return Err(FactError::NotBegun("nothing".to_owned())),
         };
-        let mut run = Run { state, passing: Passing::default() };
+        let mut run = Run { state, passing: Passing::default(), kept: Kept::default() };
         for fact in facts {
             if matches!(fact, RunFact::Begun(_)) {
                 return Err(FactError::BegunTwice);

@@ -85,7 +85,8 @@ impl Vars {
         None
     }
 
-    fn flat(&self, name: &str) -> Option<&Value> {
+    /// The value under exactly this name.
+    pub(super) fn flat(&self, name: &str) -> Option<&Value> {
         self.runtime.get(name).or_else(|| self.own.get(name))
     }
 

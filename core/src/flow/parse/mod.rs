@@ -13,6 +13,7 @@ mod text;
 use super::check;
 use super::declare::Declared;
 use super::diagnostic::{Code, Notes, Place, Report};
+use super::expression;
 use super::script::{ActionNode, Script};
 use super::source::{self, Mark};
 use super::trigger;
@@ -97,7 +98,7 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Language<'a> {
-    /// With the house's own triggers, its bundled time zones, and no expressions.
+    /// With the house's own triggers, its bundled time zones and its expressions.
     pub fn new(
         actions: &'a [&'static Declared],
         later: &'a [&'static str],
@@ -109,7 +110,7 @@ impl<'a> Language<'a> {
             later,
             limits,
             zone_known,
-            expression_error: |_| Some("expressions (`=…`) are not available yet".to_owned()),
+            expression_error: expression::error_of,
         }
     }
 
