@@ -6,7 +6,8 @@ use super::{
     DEPTH_MAX, Each, MACRO_ITEMS_MAX, MACRO_NESTING_MAX, Malformed, Name, Part, TEXT_BYTES_MAX, Two,
 };
 use crate::flow::diagnostic::nearest;
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::parser::PrattParser;
 use serde_json::Value;
 
 /// Bytes of a pattern: its program is bounded too, but need not be tried.
@@ -22,11 +23,22 @@ pub fn compile(text: &str) -> Result<Part, Malformed> {
     }
     let placeholders = placeholder::replace(text)?;
     check_depth(&placeholders.text)?;
-    // Without any macros of its own: `x.map(…)` stays a call, and is counted and bounded here.
-    let parsed = cel::Env::default().parser().parse_with_source_info(&placeholders.text);
-    let (parsed, source) = parsed.map_err(|errors| first_of(&errors, &placeholders.text))?;
-    let mut compiler = Compiler { placeholders: &placeholders, source: &source, items: Vec::new(), at: 1 };
-    compiler.part(&parsed, 0).map_err(|message| Malformed { column: compiler.at, message })
+    // Of the crate's two readers the one that takes kilobytes of stack for a bracket, not hundreds of them.
+    let parsed = PrattParser::new().max_recursion_depth(READER_DEPTH_MAX).parse(&placeholders.text);
+    let parsed = parsed.map_err(|errors| first_of(&errors, &placeholders.text))?;
+    let mut compiler = Compiler { placeholders: &placeholders, items: Vec::new(), word: String::new() };
+    compiler.part(&parsed, 0).map_err(|message| {
+        let at = placeholders.text.find(compiler.word.as_str()).unwrap_or(0);
+        Malformed { column: characters(&placeholders.text, at) + 1, message }
+    })
+}
+
+/// Above what [`check_depth`] lets through.
+const READER_DEPTH_MAX: u16 = 96;
+
+/// Characters before a byte of a text.
+fn characters(text: &str, byte: usize) -> usize {
+    text.char_indices().take_while(|(at, _)| *at < byte).count()
 }
 
 /// Brackets and chains that a parser goes down into are counted before it does.
@@ -59,40 +71,26 @@ fn check_depth(text: &str) -> Result<(), Malformed> {
 const CHAIN_MAX: usize = 200;
 
 fn first_of(errors: &cel::ParseErrors, text: &str) -> Malformed {
-    // What the grammar says comes last; what it says of its own broken parts comes first and explains nothing.
-    let said =
-        errors.errors.iter().find(|error| error.msg.starts_with("Syntax error")).or(errors.errors.first());
-    let Some(said) = said else {
+    let Some(said) = errors.errors.first() else {
         return Malformed { column: 1, message: "expected an expression".to_owned() };
     };
     let (line, column) = (usize::try_from(said.pos.0).unwrap_or(1), usize::try_from(said.pos.1).unwrap_or(1));
-    let before: usize =
-        text.split_inclusive('\n').take(line.saturating_sub(1)).map(|line| line.chars().count()).sum();
-    if said.msg.contains("Recursion limit") {
-        return Malformed { column: 1, message: "it is nested too deep".to_owned() };
-    }
+    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let message = said.msg.strip_prefix("Syntax error: ").unwrap_or(&said.msg);
-    // The list of all tokens of the grammar helps nobody.
-    let message = match message.split_once(" expecting {") {
-        Some((message, _)) => message,
-        None => message,
-    };
     let message = message.replace("'<EOF>'", "the end").replace("<EOF>", "the end");
-    Malformed { column: (before + column).clamp(1, text.chars().count() + 1), message }
+    Malformed { column: characters(text, before + column.saturating_sub(1)) + 1, message }
 }
 
 struct Compiler<'c> {
     placeholders: &'c Placeholders,
-    source: &'c SourceInfo,
     /// Names of the items of the macros around, outermost first.
     items: Vec<String>,
-    /// Where it stands, in characters from 1: the place of an error.
-    at: usize,
+    /// The name that was read last: the place of an error.
+    word: String,
 }
 
 impl Compiler<'_> {
     fn part(&mut self, from: &IdedExpr, depth: usize) -> Result<Part, String> {
-        self.stand_at(from);
         if depth > DEPTH_MAX {
             return Err("it is nested too deep".to_owned());
         }
@@ -121,12 +119,6 @@ impl Compiler<'_> {
         }
     }
 
-    fn stand_at(&mut self, part: &IdedExpr) {
-        if let Some((start, _)) = self.source.offset_for(part.id) {
-            self.at = usize::try_from(start).unwrap_or(0) + 1;
-        }
-    }
-
     fn literal(literal: &LiteralValue) -> Result<Value, String> {
         Ok(match literal {
             LiteralValue::Boolean(flag) => Value::Bool(*flag.inner()),
@@ -150,11 +142,11 @@ impl Compiler<'_> {
             root = &select.operand;
         }
         fields.reverse();
-        self.stand_at(root);
         let mut part = match &root.expr {
             Expr::Ident(name) => {
                 // `.name` means the same as `name`.
                 let name = name.strip_prefix('.').unwrap_or(name);
+                name.clone_into(&mut self.word);
                 if let Some((path, fallback)) = self.placeholders.names.get(name) {
                     if is_secret(path) {
                         return Err(SECRET.to_owned());
@@ -183,6 +175,7 @@ impl Compiler<'_> {
         args: &[IdedExpr],
         depth: usize,
     ) -> Result<Part, String> {
+        let name = placeholder::macro_of(name).unwrap_or(name);
         match (name, target, args) {
             ("!_", None, [one]) => Ok(Part::Not(Box::new(self.part(one, depth)?))),
             ("-_", None, [one]) => Ok(Part::Minus(Box::new(self.part(one, depth)?))),
@@ -212,6 +205,7 @@ impl Compiler<'_> {
             }
             _ => {
                 let count = args.len() + usize::from(target.is_some());
+                name.clone_into(&mut self.word);
                 let function = functions::find(name, target.is_some(), count).map_err(|wrong| {
                     let known =
                         functions::names().chain(["all", "exists", "exists_one", "map", "filter", "has"]);

@@ -1,5 +1,6 @@
 //! `${path}` inside an expression: it becomes a name of the same length that the grammar can read, so that positions
-//! stay what they are.
+//! stay what they are. Names of macros are hidden from the reader in the same way: it would unfold them into steps that
+//! copy their whole result for every item.
 
 use super::Malformed;
 use std::collections::BTreeMap;
@@ -11,6 +12,22 @@ pub struct Placeholders {
     pub names: BTreeMap<String, (String, Option<String>)>,
 }
 
+/// Macros, and the names of the same length that stand for them.
+const MACROS: &[(&str, &str)] = &[
+    ("has", "h_s"),
+    ("all", "a_l"),
+    ("exists", "ex_sts"),
+    ("exists_one", "ex_sts_one"),
+    ("existsOne", "ex_stsOne"),
+    ("map", "m_p"),
+    ("filter", "f_lter"),
+];
+
+/// The macro that such a name stands for.
+pub fn macro_of(hidden: &str) -> Option<&'static str> {
+    MACROS.iter().find(|(_, name)| *name == hidden).map(|(name, _)| *name)
+}
+
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 pub fn replace(text: &str) -> Result<Placeholders, Malformed> {
@@ -18,7 +35,7 @@ pub fn replace(text: &str) -> Result<Placeholders, Malformed> {
     let mut names = BTreeMap::new();
     let (mut rest, mut column, mut made) = (text, 1, 0);
     while let Some(next) = rest.chars().next() {
-        let taken = if next == '\'' || next == '"' || is_raw(&out, rest) {
+        let taken = if next == '\'' || next == '"' || is_raw(rest) {
             let quoted = literal(rest);
             check_literal(quoted, column)?;
             out.push_str(&quoted.replace("$${", "${"));
@@ -51,6 +68,13 @@ pub fn replace(text: &str) -> Result<Placeholders, Malformed> {
             }
             names.insert(name, (path.to_owned(), fallback));
             whole
+        } else if next.is_alphabetic() || next == '_' {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end);
+            let hidden = MACROS.iter().find(|(name, _)| *name == word);
+            let is_call = after.trim_start().starts_with('(');
+            out.push_str(hidden.filter(|_| is_call).map_or(word, |(_, hidden)| hidden));
+            word
         } else {
             out.push(next);
             rest.get(..next.len_utf8()).unwrap_or(rest)
@@ -61,8 +85,8 @@ pub fn replace(text: &str) -> Result<Placeholders, Malformed> {
     Ok(Placeholders { text: out, names })
 }
 
-/// An `r'` that begins a raw literal: an `r` that ends a longer name can't stand before a quote anyway.
-fn is_raw(_before: &str, rest: &str) -> bool {
+/// An `r'` that begins a raw literal; that of a longer name was read with its name.
+fn is_raw(rest: &str) -> bool {
     ["r'", "r\"", "R'", "R\""].iter().any(|raw| rest.starts_with(raw))
 }
 

@@ -204,7 +204,8 @@ impl Reader<'_> {
             let message = "secrets may stand only in parameters of actions that talk to other systems";
             self.notes.error(place, Code::SecretNotAllowed, message);
         }
-        if let Some(wrong) = expression.and_then(|expression| (self.language.expression_error)(expression)) {
+        let expression_error = self.language.expression_error;
+        if let Some(wrong) = expression.filter(|_| !has_secret || scope.secrets).and_then(expression_error) {
             is_sound = false;
             self.notes.error(place, Code::InvalidExpression, wrong);
         }
