@@ -1,5 +1,6 @@
 //! Holdline: the call-session runtime. This crate is where it runs: configuration, listeners, command line.
 
+pub mod adapter;
 pub mod cli;
 pub mod config;
 mod directory;

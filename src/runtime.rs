@@ -9,46 +9,67 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use actix_web::web::ServiceConfig;
-use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver};
+use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, Provoke, WhenEmpty};
 use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
-use holdline_actors::flow_registry::FlowRegistry;
+use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
 use holdline_actors::port::audio::Audio;
 use holdline_actors::port::journal::{Journal, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
+use holdline_core::CallId;
 use holdline_core::call::CallConfig;
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
 use holdline_core::provider::twilio::signature::Keys;
+use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use crate::adapter::audio::AudioPort;
+use crate::adapter::http::HttpPort;
+use crate::adapter::instance::instance_key;
+use crate::adapter::recordings::DiskRecordings;
 use crate::config::{Config, Speech};
 use crate::directory;
+use crate::flows::FlowLibrary;
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Directory};
 use crate::web::public::{self, Public};
 
-/// How often a drain looks whether the last call has ended.
-const DRAIN_LOOK: Duration = Duration::from_millis(100);
-
 /// What a runtime is made of; each part can be another one's own.
 pub struct Parts {
     pub book: Arc<dyn FlowBook>,
+    /// Where the book is a folder that may change: watched, and read again by [`Runtime::reload`].
+    pub library: Option<Arc<FlowLibrary>>,
     pub audio: Arc<dyn Audio>,
     pub recordings: Arc<dyn Recordings>,
     pub journal: Box<dyn Journal>,
     pub instance_key: [u8; 32],
 }
 
+/// What is in memory right now. After the last call all of it is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inventory {
+    pub calls: usize,
+    /// Places taken of `max_calls`.
+    pub places: usize,
+    /// Actors of calls: sessions and their flows, with them their timers.
+    pub actors: usize,
+    pub sockets: usize,
+    /// Main workflows that are at work.
+    pub workflows: usize,
+}
+
 pub struct Runtime {
     door: Arc<Door>,
     calls: Addr<CallRegistry>,
+    flows: Addr<FlowRegistry>,
     directory: Arc<dyn Directory>,
     public: Arc<Public>,
     tokens: Tokens,
     drain_timeout: Duration,
+    library: Option<Arc<FlowLibrary>>,
 }
 
 impl Runtime {
@@ -60,7 +81,8 @@ impl Runtime {
         let house = House {
             clock,
             journal: journal.clone(),
-            flows,
+            flows: flows.clone(),
+            book: parts.book.clone(),
             audio: parts.audio,
             recordings: parts.recordings,
         };
@@ -84,7 +106,19 @@ impl Runtime {
             start_deadline: config.calls.start_deadline,
         });
         let tokens = Tokens::new(&config.control.tokens);
-        Runtime { door, calls, directory, public, tokens, drain_timeout: config.calls.drain_timeout }
+        if let Some(library) = parts.library.as_ref().filter(|_| config.flows.reload) {
+            library.watch();
+        }
+        for (setting, id) in [
+            ("default_workflow", &config.default_workflow),
+            ("overflow_workflow", &config.calls.overflow_workflow),
+        ] {
+            if let Some(id) = id.as_ref().filter(|id| door.book.find(id).is_none()) {
+                tracing::warn!(setting, workflow = %id, "no workflow has the id that a setting names");
+            }
+        }
+        let drain_timeout = config.calls.drain_timeout;
+        Runtime { door, calls, flows, directory, public, tokens, drain_timeout, library: parts.library }
     }
 
     /// The routes that the phone network asks.
@@ -108,24 +142,39 @@ impl Runtime {
         self.calls.send(Count).await.unwrap_or_default()
     }
 
+    /// Counts everything of calls and main workflows that is in memory.
+    pub async fn inventory(&self) -> Inventory {
+        let Census { calls, roster, actors, .. } = self.census().await;
+        let workflows = self.flows.send(CountFlows).await.unwrap_or_default();
+        Inventory { calls, places: roster, actors, sockets: self.door.tally.sockets.count(), workflows }
+    }
+
+    /// Lets one call's session panic, for tests of what the others notice.
+    #[doc(hidden)]
+    pub async fn provoke(&self, call: CallId) {
+        let _ = self.calls.send(Provoke(call)).await;
+    }
+
     /// No new calls; live ones go on until they end, or `until` fires. True when the last one has ended by itself.
     pub async fn drain(&self, until: impl Future<Output = ()>) -> bool {
+        let (empty, emptied) = oneshot::channel();
         let _ = self.calls.send(Drain).await;
-        let ended = async {
-            while self.census().await.calls > 0 {
-                tokio::time::sleep(DRAIN_LOOK).await;
-            }
-        };
-        let ended = std::pin::pin!(ended);
-        let until = std::pin::pin!(async {
-            let timeout = tokio::time::sleep(self.drain_timeout);
-            futures::future::select(std::pin::pin!(timeout), std::pin::pin!(until)).await;
-        });
-        matches!(futures::future::select(ended, until).await, futures::future::Either::Left(_))
+        let _ = self.calls.send(WhenEmpty(empty)).await;
+        let until = std::pin::pin!(until);
+        let ended = futures::future::select(emptied, until);
+        match tokio::time::timeout(self.drain_timeout, ended).await {
+            Ok(futures::future::Either::Left(_)) => true,
+            Ok(futures::future::Either::Right(_)) | Err(_) => false,
+        }
     }
 
     /// Reads workflows again.
-    pub fn reload(&self) {}
+    pub fn reload(&self) {
+        if let Some(library) = self.library.clone() {
+            // It reads the disk: not on a thread that carries calls.
+            drop(tokio::task::spawn_blocking(move || library.reload()));
+        }
+    }
 
     /// Closes what is left, so that the network comes back to the next process.
     pub async fn hand_over(&self) {
@@ -165,12 +214,20 @@ fn front_config(config: &Config, origin: String) -> FrontConfig {
         origin,
         keys: Keys {
             auth_tokens: config.twilio.auth_tokens.iter().map(reveal).collect(),
-            shared_keys: std::collections::BTreeMap::new(),
+            shared_keys: config.public.shared_keys.iter().map(reveal).map(|text| shared_key(&text)).collect(),
         },
         insecure_no_signatures: config.public.insecure_no_signatures,
         bare_streams: config.public.bare_streams,
         default_workflow: config.default_workflow.clone(),
         own_hosts: Vec::new(),
+    }
+}
+
+/// `webhooks_sharedkey_…=SECRET`, or a secret for a key of any name.
+fn shared_key(text: &str) -> (String, String) {
+    match text.split_once('=') {
+        Some((id, secret)) if id.starts_with("webhooks_sharedkey_") => (id.to_owned(), secret.to_owned()),
+        _ => (String::new(), text.to_owned()),
     }
 }
 
@@ -182,40 +239,18 @@ fn mint(wall_ms: u64) -> Uuid {
 
 /// The parts that a configuration asks for.
 pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
-    let book = crate::flows::FlowLibrary::open(&config.flows.dir, &config.limits);
+    let data = &config.journal.path;
+    std::fs::create_dir_all(data).map_err(|error| {
+        format!("can't make the data folder {}: {error}; [journal] path sets it", data.display())
+    })?;
+    let library = Arc::new(FlowLibrary::load(config));
+    let http = Arc::new(HttpPort::new(&config.http));
     Ok(Parts {
-        book: Arc::new(book),
-        audio: Arc::new(NoAudio),
-        recordings: Arc::new(NoRecordings),
+        book: library.clone(),
+        library: Some(library.clone()),
+        audio: Arc::new(AudioPort::new(config, library.clone(), http)),
+        recordings: Arc::new(DiskRecordings::start(&data.join("recordings"))?),
         journal: memory_journal(),
-        instance_key: [7; 32],
+        instance_key: instance_key(data)?,
     })
-}
-struct NoAudio;
-impl Audio for NoAudio {
-    fn load(
-        &self,
-        _: &holdline_core::WorkflowId,
-        what: &holdline_core::scene::Sound,
-    ) -> futures::future::BoxFuture<'static, holdline_actors::port::audio::Loaded> {
-        use holdline_core::scene::Sound;
-        let r = match what {
-            Sound::Beep { hz, ms } => Ok(holdline_core::media::tone::beep(*hz, *ms).unwrap().into()),
-            _ => Err((holdline_core::scene::ErrorClass::Unavailable, "x".into())),
-        };
-        Box::pin(std::future::ready(r))
-    }
-}
-struct NoRecordings;
-impl Recordings for NoRecordings {
-    fn open(&self, _: &str, _: u8) -> Box<dyn holdline_actors::port::recording::RecordingFile> {
-        Box::new(NoFile)
-    }
-}
-struct NoFile;
-impl holdline_actors::port::recording::RecordingFile for NoFile {
-    fn append(&mut self, _: Vec<u8>) {}
-    fn close(self: Box<Self>) -> futures::future::BoxFuture<'static, Result<u64, String>> {
-        Box::pin(std::future::ready(Ok(44)))
-    }
 }

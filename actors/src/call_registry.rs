@@ -3,6 +3,7 @@
 //! actix's own supervisor restarts an actor that stopped and leaves one dead that panicked; here every session owns an
 //! obituary, and a panic is answered by a session folded from the call's facts.
 
+use crate::alive::Alive;
 use crate::call_session::{Begin, CallSession, House, Mail, Reply};
 use crate::journal_writer::{Append, Close, Read};
 use crate::obituary::{Died, Obituary};
@@ -35,6 +36,10 @@ pub struct CallRegistry {
     rows: BTreeMap<CallId, Row>,
     ended: BTreeMap<CallId, Ended>,
     ended_order: VecDeque<CallId>,
+    /// Who waits for the last call to end.
+    last_end: Vec<oneshot::Sender<()>>,
+    /// Sessions and their flows.
+    alive: Alive,
 }
 
 struct Row {
@@ -83,6 +88,8 @@ impl CallRegistry {
             rows: BTreeMap::new(),
             ended: BTreeMap::new(),
             ended_order: VecDeque::new(),
+            last_end: Vec::new(),
+            alive: Alive::default(),
         }
     }
 
@@ -104,7 +111,8 @@ impl CallRegistry {
         ctx: &mut Context<Self>,
     ) {
         let obituary = Obituary::new(call.clone(), ctx.address().recipient());
-        let session = CallSession::new(self.house.clone(), machine, begin, obituary).start();
+        let alive = self.alive.clone();
+        let session = CallSession::new(self.house.clone(), machine, begin, obituary, alive).start();
         let mail = Held::new(session);
         let row = Row { workflow: workflow.clone(), session: Session::Up { mail } };
         if let Some(Row { session: Session::Rebuilding { waiting }, .. }) =
@@ -218,7 +226,13 @@ impl CallRegistry {
             let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
             let run = Run::restore(now, run_facts(facts.iter())).ok().map(Box::new);
             let workflow = state.workflow.clone();
-            let machine = Call::restore(now, actor.config.clone(), state);
+            let machine = if run.is_none() && state.flow_over.is_none() {
+                // Without its flow nothing would ever answer for it, nor end it.
+                tracing::error!(%call, "a call's flow could not be folded from its facts; the call is ended");
+                Call::lost(now, actor.config.clone(), state)
+            } else {
+                Call::restore(now, actor.config.clone(), state)
+            };
             actor.start(call, workflow, machine, Begin::Restored { run }, ctx);
         }));
     }
@@ -242,6 +256,15 @@ impl CallRegistry {
     fn forget(&mut self, call: &CallId) {
         self.rows.remove(call);
         self.roster.died(self.house.clock.now(), call, false);
+        self.tell_if_empty();
+    }
+
+    fn tell_if_empty(&mut self) {
+        if self.rows.is_empty() {
+            for waiting in self.last_end.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
     }
 }
 
@@ -303,7 +326,7 @@ impl Handler<Arrive> for CallRegistry {
                 self.spawn(arrive.workflow, *arrive.new, ctx);
                 // Whatever URL a new call's first request came by, it asks for the first document.
                 let request = match arrive.request {
-                    Request::Next { answer, key, .. } => Request::Voice { answer, key },
+                    Request::Next { status, answer, key, .. } => Request::Voice { status, answer, key },
                     request => request,
                 };
                 self.forward(&call, request, arrive.reply, ctx);
@@ -357,6 +380,7 @@ impl Handler<Died<CallId>> for CallRegistry {
                 if let Some(row) = self.rows.remove(&call) {
                     self.remember_end(call, row.workflow, false);
                 }
+                self.tell_if_empty();
             }
             verdict => {
                 tracing::error!(%call, "a session panicked");
@@ -424,6 +448,20 @@ impl Handler<Drain> for CallRegistry {
     }
 }
 
+/// Fires when no call is in memory.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WhenEmpty(pub oneshot::Sender<()>);
+
+impl Handler<WhenEmpty> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, WhenEmpty(waiting): WhenEmpty, _: &mut Self::Context) {
+        self.last_end.push(waiting);
+        self.tell_if_empty();
+    }
+}
+
 /// Closes every live stream, so that the network comes back to the next process.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -446,6 +484,8 @@ impl Handler<HandOver> for CallRegistry {
 pub struct Census {
     pub calls: usize,
     pub roster: usize,
+    /// Sessions and their flows: one that outlives its row is counted here alone.
+    pub actors: usize,
     pub draining: bool,
 }
 
@@ -460,6 +500,7 @@ impl Handler<Count> for CallRegistry {
         MessageResult(Census {
             calls: self.rows.len(),
             roster: self.roster.len(),
+            actors: self.alive.count(),
             draining: self.roster.is_draining(),
         })
     }

@@ -1,6 +1,8 @@
 //! Owns one call: performs what the call machine decides.
 
+use crate::alive::{Alive, Life};
 use crate::clock::Clock;
+use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry};
 use crate::journal_writer::{Append, Close, JournalWriter};
@@ -33,6 +35,7 @@ pub struct House {
     pub clock: Clock,
     pub journal: Addr<JournalWriter>,
     pub flows: Addr<FlowRegistry>,
+    pub book: Arc<dyn FlowBook>,
     pub audio: Arc<dyn Audio>,
     pub recordings: Arc<dyn Recordings>,
 }
@@ -45,12 +48,16 @@ pub struct CallSession {
     flow: Option<Held<Take>>,
     /// Written in one batch with the call's own first facts.
     first: Vec<Entry>,
+    /// The first facts of the flow, likewise, behind them.
+    born: Vec<Fact>,
     replies: BTreeMap<AskNo, oneshot::Sender<Reply>>,
     last_ask: u64,
     sockets: BTreeMap<StreamNo, Socket>,
     recording: Option<Box<dyn RecordingFile>>,
     begin: Option<Begin>,
     obituary: Obituary<CallId>,
+    alive: Alive,
+    _life: Life,
 }
 
 /// How a session comes into the world.
@@ -111,7 +118,13 @@ pub struct Reply {
 }
 
 impl CallSession {
-    pub fn new(house: House, call: Call, begin: Begin, obituary: Obituary<CallId>) -> CallSession {
+    pub fn new(
+        house: House,
+        call: Call,
+        begin: Begin,
+        obituary: Obituary<CallId>,
+        alive: Alive,
+    ) -> CallSession {
         let sid = call.state().arrival.call.clone();
         CallSession {
             key: Key::Call(sid),
@@ -120,24 +133,34 @@ impl CallSession {
             house,
             flow: None,
             first: Vec::new(),
+            born: Vec::new(),
             replies: BTreeMap::new(),
             last_ask: 0,
             sockets: BTreeMap::new(),
             recording: None,
             begin: Some(begin),
             obituary,
+            _life: alive.begin(),
+            alive,
         }
     }
 
     fn begin_flow(&mut self, begin: Begin, ctx: &mut Context<Self>) {
         let session = Held::new(ctx.address());
         let obituary = Obituary::new((), ctx.address().recipient());
+        let book = self.house.book.clone();
         let flow = match begin {
             Begin::Fresh { sub, first } => {
+                // The run's own beginning goes with the call's: no crash may leave a call on disk without its flow.
+                let now = self.driver.clock().now();
+                let (run, facts) = Run::begin(now, *sub);
                 self.first = first;
-                Some(SubWorkflow::unborn(*sub, session, obituary))
+                self.born = facts.into_iter().map(Fact::Run).collect();
+                Some(SubWorkflow::new(run, book, session, obituary, self.alive.begin()))
             }
-            Begin::Restored { run } => run.map(|run| SubWorkflow::restored(*run, session, obituary)),
+            Begin::Restored { run } => {
+                run.map(|run| SubWorkflow::new(*run, book, session, obituary, self.alive.begin()))
+            }
         };
         self.flow = flow.map(|flow| Held::new(flow.start()));
     }
@@ -146,7 +169,8 @@ impl CallSession {
     fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
         let wall_ms = self.driver.clock().now().wall_ms;
         let mut batch = std::mem::take(&mut self.first);
-        batch.extend(facts.into_iter().map(|fact| Entry { key: self.key.clone(), wall_ms, fact }));
+        let facts = facts.into_iter().chain(std::mem::take(&mut self.born));
+        batch.extend(facts.map(|fact| Entry { key: self.key.clone(), wall_ms, fact }));
         let (written, done) = oneshot::channel();
         let append = self.house.journal.send(Append { batch, written });
         let wait = async move {
@@ -266,11 +290,17 @@ impl Owner for CallSession {
             Effect::Record(facts) => return self.record(facts, ctx),
             Effect::Take { turn, posture, event } => {
                 let now = self.driver.clock().now();
-                self.flow.as_ref().map(|flow| flow.post(Take::Turn { now, turn, posture, event }));
+                if let Some(flow) = &self.flow {
+                    // One turn is under way at a time, and the call would wait for ever for one that is lost.
+                    flow.last_word(Take::Turn { now, turn, posture, event });
+                }
             }
             Effect::WaitTurn { ask, exchange, turn } => {
                 let now = self.driver.clock().now();
-                self.flow.as_ref().map(|flow| flow.post(Take::Wait { now, ask, exchange, turn }));
+                let wait = Take::Wait { now, ask, exchange, turn };
+                if self.flow.as_ref().is_none_or(|flow| flow.post(wait) != Posted::Taken) {
+                    self.replies.remove(&ask); // the dropped reply tells the one who asked
+                }
             }
             Effect::Answer { ask, answer } => self.answer(ask, answer, ctx),
             Effect::Transmit { stream, out } => self.transmit(stream, out, ctx),
@@ -356,6 +386,14 @@ impl Handler<Died<()>> for CallSession {
             self.obituary.died_of_a_child();
             ctx.stop();
         }
+    }
+}
+
+impl Drop for Socket {
+    /// A session that dies takes its sockets with it, so that the network comes back at once. One that was told to
+    /// close has gone already.
+    fn drop(&mut self) {
+        self.out.post(SocketOut::Close(1011));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every carrier and every virtual-time stage knocks here; so what a request may do is decided once, by
 //! [`holdline_core::front`], and what becomes of it by the call.
 
+use crate::alive::Alive;
 use crate::call_registry::{Arrive, CallRegistry, Deliver, NotHere, Outcome};
 use crate::call_session::CallSession;
 use crate::clock::Clock;
@@ -85,15 +86,19 @@ impl Ticket {
 
 /// Counts by name; a few names, all of them ours.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+pub struct Tally {
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+    /// Sockets that are open, of calls or not yet.
+    pub sockets: Alive,
+}
 
 impl Tally {
     pub fn count(&self, what: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
     }
 
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -128,12 +133,21 @@ impl Door {
     async fn admitted(&self, ask: Ask) -> Opened {
         match ask {
             Ask::Voice(voice) => {
-                let request = Request::Voice { answer: voice.answer, key: voice.idempotency };
+                let request = Request::Voice {
+                    status: voice.arrival.status,
+                    answer: voice.answer,
+                    key: voice.idempotency,
+                };
                 Opened::Answer(self.voice(voice.workflow, voice.arrival, request).await)
             }
             Ask::Next(next) => {
-                let request =
-                    Request::Next { x: next.x, a: next.a, answer: next.answer, key: next.idempotency };
+                let request = Request::Next {
+                    x: next.x,
+                    a: next.a,
+                    status: next.arrival.status,
+                    answer: next.answer,
+                    key: next.idempotency,
+                };
                 Opened::Answer(self.voice(next.workflow, next.arrival, request).await)
             }
             Ask::Wait(wait) => {

@@ -9,24 +9,30 @@ use crate::post::Held;
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
+use holdline_core::call::Input as CallInput;
 use holdline_core::fact::Fact;
 use holdline_core::workflow::Workflow;
-use holdline_core::{CallId, RunId};
+use holdline_core::{CallId, RunId, Tick};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Places for completions; a call tells its own again until it is acknowledged.
 const MAILBOX: usize = 1024;
+/// A workflow that panics twice within this time would do so for ever.
+const REBUILD_EVERY: Duration = Duration::from_secs(10);
 
 pub struct FlowRegistry {
     clock: Clock,
     journal: Addr<JournalWriter>,
     live: BTreeMap<RunId, Held<Tell>>,
+    /// When those that panicked were last rebuilt.
+    rebuilt: BTreeMap<RunId, Tick>,
 }
 
 impl FlowRegistry {
     pub fn new(clock: Clock, journal: Addr<JournalWriter>) -> FlowRegistry {
-        FlowRegistry { clock, journal, live: BTreeMap::new() }
+        FlowRegistry { clock, journal, live: BTreeMap::new(), rebuilt: BTreeMap::new() }
     }
 
     /// Folds a main workflow from its facts and wakes it.
@@ -37,6 +43,10 @@ impl FlowRegistry {
                 Ok(Ok(Some((_, entries)))) => entries,
                 Ok(Ok(None)) => {
                     tracing::error!(%run, "a completion came for a main workflow that the journal does not know");
+                    // Nobody is left to take it: the call need not tell it for ever.
+                    if let Some(Tell::CallOver(Completed { session, .. })) = tell {
+                        session.post(Mail::Input(CallInput::Acked));
+                    }
                     return;
                 }
                 Ok(Err(error)) => {
@@ -98,8 +108,16 @@ impl Handler<Died<RunId>> for FlowRegistry {
     fn handle(&mut self, died: Died<RunId>, ctx: &mut Self::Context) {
         self.live.remove(&died.who);
         if died.panicked {
+            let now = self.clock.now().tick;
+            let again = self.rebuilt.insert(died.who, now).is_some_and(|at| now.since(at) < REBUILD_EVERY);
+            if again {
+                tracing::error!(run = %died.who, "a main workflow panicked again; it is left to the next start");
+                return;
+            }
             tracing::error!(run = %died.who, "a main workflow panicked and is rebuilt from its facts");
             self.wake(died.who, None, ctx);
+        } else {
+            self.rebuilt.remove(&died.who);
         }
     }
 }

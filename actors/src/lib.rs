@@ -3,6 +3,7 @@
 //! An actor receives, hands its machine the input, performs the effects in order and arms the machine's one timer.
 //! Commands go down, reports go up; nobody awaits a peer, the journal excepted.
 
+pub mod alive;
 pub mod call_registry;
 pub mod call_session;
 pub mod carrier;

@@ -47,8 +47,8 @@ where
         })
     }
 
-    /// Sent past the bound: for the one message in a sender's life that must not be lost.
-    #[allow(clippy::disallowed_methods)] // at most once a sender
+    /// Sent past the bound: for the one message that must not be lost and of which a sender has one under way at most.
+    #[allow(clippy::disallowed_methods)] // at most one a sender at a time
     pub fn last_word(&self, message: M) {
         self.0.do_send(message);
     }

@@ -1,53 +1,53 @@
 //! Owns the run of a call's sub-workflow; child of its session, which gives it one turn at a time.
 
+use crate::alive::Life as Guard;
 use crate::call_session::Mail;
+use crate::door::FlowBook;
 use crate::obituary::Obituary;
 use crate::post::Held;
 use actix::{Actor, Context, Handler, Message};
-use holdline_core::Now;
 use holdline_core::call::{AskNo, Input, TurnNo};
-use holdline_core::fact::RunFact;
-use holdline_core::flow::run::{Run, RunSpec};
+use holdline_core::document::Verb;
+use holdline_core::flow::run::Run;
 use holdline_core::scene::{Event, Posture};
+use holdline_core::{Now, WorkflowId};
+use std::sync::Arc;
 
 pub struct SubWorkflow {
-    life: Life,
+    run: Run,
+    book: Arc<dyn FlowBook>,
     session: Held<Mail>,
     _obituary: Obituary<()>,
-}
-
-enum Life {
-    /// Begins with its first turn, so that its first facts are in the call's first batch.
-    Unborn(Box<RunSpec>),
-    Running(Box<Run>),
+    _alive: Guard,
 }
 
 impl SubWorkflow {
-    pub fn unborn(spec: RunSpec, session: Held<Mail>, obituary: Obituary<()>) -> SubWorkflow {
-        SubWorkflow { life: Life::Unborn(Box::new(spec)), session, _obituary: obituary }
-    }
-
-    pub fn restored(run: Run, session: Held<Mail>, obituary: Obituary<()>) -> SubWorkflow {
-        SubWorkflow { life: Life::Running(Box::new(run)), session, _obituary: obituary }
-    }
-
-    /// The run, begun if it was not, and the facts of its beginning.
-    fn run(&mut self, now: Now) -> (&mut Run, Vec<RunFact>) {
-        let mut born = Vec::new();
-        if let Life::Unborn(spec) = &self.life {
-            let (run, facts) = Run::begin(now, (**spec).clone());
-            born = facts;
-            self.life = Life::Running(Box::new(run));
-        }
-        match &mut self.life {
-            Life::Running(run) => (run, born),
-            Life::Unborn(_) => unreachable!("it was born two lines above"),
-        }
+    pub fn new(
+        run: Run,
+        book: Arc<dyn FlowBook>,
+        session: Held<Mail>,
+        obituary: Obituary<()>,
+        alive: Guard,
+    ) -> SubWorkflow {
+        SubWorkflow { run, book, session, _obituary: obituary, _alive: alive }
     }
 }
 
 impl Actor for SubWorkflow {
     type Context = Context<Self>;
+}
+
+impl SubWorkflow {
+    /// What a caller in a queue hears in this turn; the wait flow may be a workflow of its own.
+    fn wait_verbs(&mut self, now: Now, turn: u32) -> Vec<Verb> {
+        let elsewhere = self.run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
+        match elsewhere.map(|id| self.book.find(&id)) {
+            None => self.run.wait_turn(now, turn),
+            Some(Some(script)) => self.run.wait_turn_of(now, turn, &script.actions),
+            // Gone since the call began: the caller waits in silence.
+            Some(None) => Vec::new(),
+        }
+    }
 }
 
 #[derive(Message)]
@@ -63,18 +63,18 @@ impl Handler<Take> for SubWorkflow {
     fn handle(&mut self, take: Take, _: &mut Self::Context) {
         let input = match take {
             Take::Turn { now, turn, posture, event } => {
-                let (run, mut facts) = self.run(now);
-                let mut report = run.take(now, &posture, event);
-                facts.append(&mut report.facts);
-                report.facts = facts;
-                Input::Took { turn, report }
+                Input::Took { turn, report: self.run.take(now, &posture, event) }
             }
             Take::Wait { now, ask, exchange, turn } => {
-                let verbs = self.run(now).0.wait_turn(now, turn + 1); // a URL counts them from 0
+                let verbs = self.wait_verbs(now, turn + 1); // a URL counts them from 0
                 Input::Waited { ask, exchange, turn, verbs }
             }
         };
-        // The session's mailbox keeps a place for this sender; a session that is gone needs no report.
-        self.session.post(Mail::Input(input));
+        match input {
+            // One turn is under way at a time; a report that is lost would leave the call waiting for ever.
+            Input::Took { .. } => self.session.last_word(Mail::Input(input)),
+            // The network asks for a wait document again.
+            input => _ = self.session.post(Mail::Input(input)),
+        }
     }
 }

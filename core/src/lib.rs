@@ -19,7 +19,10 @@ pub mod document;
 pub mod fact;
 pub mod flow;
 pub mod front;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod id;
+pub mod invariant;
 pub mod limit;
 pub mod media;
 pub mod notice;

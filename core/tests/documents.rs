@@ -2,6 +2,8 @@
 //! said about it: `name.expect` has a line `line:column code` for each error and `warning line:column code` for each
 //! warning. `UPDATE=1 cargo test --test documents` writes those files anew, for a reader to judge the difference.
 
+#![allow(clippy::disallowed_methods)] // documents lie in files
+
 use holdline_core::flow::action;
 use holdline_core::flow::check::check_all;
 use holdline_core::flow::diagnostic::{Diagnostic, Report};

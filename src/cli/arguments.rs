@@ -44,8 +44,11 @@ pub struct ConfigArguments {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct CheckArguments {
-    /// Workflows (.yaml, .yml, .json) and configuration files (.toml)
-    #[arg(value_name = "FILES", required = true)]
+    #[command(flatten)]
+    pub place: Place,
+    /// Workflows (.yaml, .yml, .json), folders of them, and configuration files (.toml); without any, the
+    /// configuration and all workflows of its folder
+    #[arg(value_name = "FILES")]
     pub files: Vec<PathBuf>,
     /// The result as JSON, on stdout
     #[arg(long)]
@@ -76,21 +79,30 @@ pub struct CallArguments {
     /// The caller's number
     #[arg(long, value_name = "NUMBER", default_value = "+14155550100")]
     pub from: String,
-    /// Perform the caller's part of a call transcript
-    #[arg(long, value_name = "FILE")]
+    /// Perform the caller's part of a call transcript, or a plain caller script
+    #[arg(long, value_name = "FILE", conflicts_with = "press")]
     pub script: Option<PathBuf>,
     /// Press keys at a time into the call, such as 2@1.5s; may be repeated
     #[arg(long, value_name = "KEYS@TIME", value_parser = Press::read)]
     pub press: Vec<Press>,
-    /// WAV file that the caller says
+    /// WAV file that the caller says as soon as there is a stream
     #[arg(long, value_name = "FILE")]
     pub audio: Option<PathBuf>,
-    /// WAV file for what the caller hears
-    #[arg(long, value_name = "FILE")]
+    /// WAV file for what the caller hears on streams
+    #[arg(long, value_name = "FILE", conflicts_with = "calls")]
     pub record: Option<PathBuf>,
     /// Calls at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub calls: u32,
+    /// Sign with this token, instead of the first of the setting twilio.auth_tokens
+    #[arg(long, value_name = "TOKEN")]
+    pub auth_token: Option<String>,
+    /// Configuration file in which twilio.auth_tokens is looked up
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The result as JSON, on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Default, Args)]

@@ -3,8 +3,12 @@
 //! Progress goes to stderr, the result to stdout, so that a pipe only ever gets results.
 
 pub mod arguments;
+pub mod call;
 pub mod check;
+pub mod demo;
 pub mod serve;
+pub mod test;
+mod transcript;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,7 +16,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use arguments::{CheckArguments, ConfigArguments, ServeArguments};
+use arguments::{
+    CallArguments, CheckArguments, ConfigArguments, DemoArguments, ServeArguments, TestArguments,
+};
 
 /// The call-session runtime: every phone call survives its server.
 #[derive(Debug, Parser)]
@@ -29,6 +35,12 @@ pub struct CommandLine {
 pub enum Command {
     /// Answer calls: the default
     Serve(ServeArguments),
+    /// Show a whole call, against a server and a phone network of its own
+    Demo(DemoArguments),
+    /// Call a workflow of any server, as a pretend phone network
+    Call(CallArguments),
+    /// Perform call transcripts against workflows, in virtual time
+    Test(TestArguments),
     /// Check workflows and configuration files; tells every error with its position
     Check(CheckArguments),
     /// Print the effective configuration, secrets masked
@@ -54,6 +66,9 @@ pub fn main() -> ExitCode {
 pub fn run(line: CommandLine) -> Exit {
     match line.command.unwrap_or(Command::Serve(line.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Call(arguments) => call::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(arguments) => show_config(&arguments),
     }

@@ -4,6 +4,7 @@
 //! session counts what it owes this socket and sees it stall.
 
 use super::reading::{Conversation, Heard, format_trouble};
+use crate::alive::Life;
 use crate::call_session::{CallSession, Mail, SocketOut};
 use crate::door::{Door, Ticket};
 use crate::post::{Held, Posted};
@@ -52,6 +53,7 @@ pub struct MediaSocket {
     sent: u32,
     parts: Vec<u8>,
     part_count: usize,
+    _life: Life,
 }
 
 /// Tells the session that the socket is gone, however it goes.
@@ -69,6 +71,7 @@ impl Drop for Farewell {
 impl MediaSocket {
     fn new(door: Arc<Door>, ticket: Ticket, start_deadline: Duration) -> MediaSocket {
         MediaSocket {
+            _life: door.tally.sockets.begin(),
             door,
             conversation: Conversation::new(ticket.stream()),
             ticket,

@@ -13,8 +13,14 @@ const NEWS_MAX: u32 = 1000;
 impl Call {
     pub(super) fn asked(&mut self, now: Now, ask: AskNo, request: Request, out: &mut Vec<Effect>) {
         match request {
-            Request::Voice { answer, key } => self.asked_voice(now, ask, answer, key, out),
-            Request::Next { x, a: _, answer, key } => self.asked_next(now, ask, x, answer, key, out),
+            Request::Voice { status, answer, key } => {
+                self.ended_meanwhile(now, None, status, &answer, out);
+                self.asked_voice(now, ask, answer, key, out);
+            }
+            Request::Next { x, a: _, status, answer, key } => {
+                self.ended_meanwhile(now, x, status, &answer, out);
+                self.asked_next(now, ask, x, answer, key, out);
+            }
             Request::Wait { x, w } => self.asked_wait(ask, x, w, out),
             Request::Status(notice) => self.asked_status(now, ask, notice, out),
             Request::Stream(notice) => self.note(now, ask, CallFact::StreamNews { notice }, out),
@@ -25,6 +31,31 @@ impl Call {
             Request::HangUp => self.asked_end(now, ask, false, out),
             Request::Stop => self.asked_end(now, ask, true, out),
         }
+    }
+
+    /// A hang-up cuts a verb short, and the network still asks its action, saying that the call is over: the verb's
+    /// result counts, and then the call ends. Nobody would hear another document.
+    fn ended_meanwhile(
+        &mut self,
+        now: Now,
+        x: Option<u32>,
+        status: Option<NetworkStatus>,
+        answer: &LineAnswer,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(status) = status.filter(|status| status.is_terminal()) else { return };
+        let newest = self.state.newest();
+        if newest == 0 || self.wants_hangup() {
+            return;
+        }
+        if x == Some(newest)
+            && self.making.is_none()
+            && !self.is_done_with(newest)
+            && !self.state.hangup_given()
+        {
+            self.acknowledge(now, newest, answer.clone());
+        }
+        self.status_moves(now, status, None, out);
     }
 
     /// The voice webhook: document 1 while it is the newest, later like a return without a number.
@@ -42,8 +73,27 @@ impl Call {
         }
         match self.state.newest() {
             0 => self.make(ask, key, Event::Proceed, out),
-            1 if !self.moved_on(1) => self.give_again(now, ask, 1, key, out),
-            newest => self.return_for(now, ask, newest, answer, key, out),
+            // Also when its stream is up: a repeated webhook must not end it. The token is used, so whoever gets the
+            // document a second time is led on by its Redirect.
+            1 => self.give_again(now, ask, 1, key, out),
+            newest => self.return_unnumbered(now, ask, newest, answer, key, out),
+        }
+    }
+
+    /// A return that names no document: go on only from one that is known to be done.
+    fn return_unnumbered(
+        &mut self,
+        now: Now,
+        ask: AskNo,
+        newest: u32,
+        answer: LineAnswer,
+        key: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.is_done_with(newest) {
+            self.return_for(now, ask, newest, answer, key, out);
+        } else {
+            self.give_again(now, ask, newest, key, out);
         }
     }
 
@@ -66,9 +116,7 @@ impl Call {
             _ if newest == 0 => self.make(ask, key, Event::Proceed, out),
             Some(x) if x >= 1 && x < newest => self.give_again(now, ask, x + 1, key, out),
             Some(x) if x == newest => self.return_for(now, ask, newest, answer, key, out),
-            // A fallback without a number: go on only from a document that is known to be done.
-            _ if self.is_done_with(newest) => self.return_for(now, ask, newest, answer, key, out),
-            _ => self.give_again(now, ask, newest, key, out),
+            _ => self.return_unnumbered(now, ask, newest, answer, key, out),
         }
     }
 
@@ -123,24 +171,39 @@ impl Call {
         }
         self.drop_stream_for_return(now, out);
         self.deadlines.returned();
-        if let LineAnswer::Gathered { digits, .. } = &answer
+        self.learn_return(now, exchange, &answer);
+        // Verbs that the start of the stream acknowledged are done already, unless the flow's word on it was lost.
+        self.make(ask, key, Event::Performed { answer }, out);
+    }
+
+    /// What the document rendered is done, and no other is wanted.
+    fn acknowledge(&mut self, now: Now, exchange: u32, answer: LineAnswer) {
+        self.learn_return(now, exchange, &answer);
+        self.tell_flow(Event::Performed { answer });
+    }
+
+    fn learn_return(&mut self, now: Now, exchange: u32, answer: &LineAnswer) {
+        // Returned already, and no document after it: the process died in between, and the network asks again.
+        if self.state.exchange(exchange).is_some_and(|exchange| exchange.returned) {
+            return;
+        }
+        if let LineAnswer::Gathered { digits, .. } = answer
             && !digits.is_empty()
         {
             self.decide(now, CallFact::Digits { digits: digits.clone() });
         }
-        let started = self.state.exchange(exchange).is_some_and(|exchange| exchange.stream_started);
         self.decide(now, CallFact::Returned { exchange });
-        // Once the stream has started, the verbs before it were acknowledged by that.
-        let event = if started { Event::Proceed } else { Event::Performed { answer } };
-        self.make(ask, key, event, out);
     }
 
     fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, out: &mut Vec<Effect>) {
-        if self.wants_hangup() || x == 0 || x > self.state.newest() {
+        if self.wants_hangup() {
             out.push(Effect::Answer { ask, answer: Answer::Hangup });
             return;
         }
-        out.push(Effect::WaitTurn { ask, exchange: x, turn: w });
+        // A caller who waits is never hung up on for a number that we don't know.
+        let newest = self.state.newest();
+        let exchange = if (1..=newest).contains(&x) { x } else { newest };
+        out.push(Effect::WaitTurn { ask, exchange, turn: w });
     }
 
     fn asked_status(&mut self, now: Now, ask: AskNo, notice: StatusNotice, out: &mut Vec<Effect>) {
@@ -190,10 +253,5 @@ impl Call {
     /// The network is past document `exchange`: it came back for more, or its stream has started.
     fn is_done_with(&self, exchange: u32) -> bool {
         self.state.exchange(exchange).is_some_and(|exchange| exchange.returned || exchange.stream_started)
-    }
-
-    /// Something newer than the document itself is under way.
-    fn moved_on(&self, exchange: u32) -> bool {
-        self.making.is_some() || self.is_done_with(exchange)
     }
 }

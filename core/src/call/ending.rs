@@ -30,6 +30,8 @@ pub(super) struct Deadlines {
     /// When to look whether the stream has gone silent; looked at late, so that frames need not move it.
     idle: Option<Tick>,
     resend: Option<Tick>,
+    /// `<Hangup/>` was given to a request after the end began.
+    delivered: bool,
     /// Nothing can bring the call back; only the flow and open files are waited for.
     last: bool,
     grace: Duration,
@@ -82,7 +84,9 @@ impl Deadlines {
     }
 
     pub(super) fn hangup_delivered(&mut self, now: Now) {
-        if self.close.is_some() {
+        // Only the first time: a network that keeps asking must not keep the call from ending.
+        if self.close.is_some() && !self.delivered {
+            self.delivered = true;
             self.close = Some(now.tick + self.grace);
         }
     }
@@ -277,12 +281,12 @@ impl Call {
             self.tell_flow(Event::End { reason: EndReason::CallEnded, detail });
         } else if let Some(last) = self.state.exchanges.last() {
             let plan = last.plan.clone();
-            let untouched = !last.returned && !last.stream_started;
-            if untouched {
+            let performing = !last.returned && !last.token_used;
+            let straight_to_stream = plan.verbs.is_empty() && matches!(plan.ending, Ending::Stream { .. });
+            if performing && !straight_to_stream {
+                // Its verbs may still be under way: the network has no reason to come back before they end.
                 self.deadlines.given(now, &self.config.clone(), &plan);
-            }
-            if !untouched || matches!(plan.ending, Ending::Stream { .. }) {
-                self.deadlines.document = None;
+            } else {
                 self.deadlines.await_return(now, CallEnd::NoReturn);
             }
         } else {

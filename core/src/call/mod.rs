@@ -30,10 +30,13 @@ pub use state::CallState;
 pub use words::*;
 
 use crate::fact::Fact;
+use crate::invariant;
+use crate::media::playout::LEAD_MAX;
 use crate::{Machine, Now, Tick};
 use ending::Deadlines;
 use sound::Desk;
 use std::sync::Arc;
+use std::time::Duration;
 use streaming::{Live, Opening};
 use turning::{FlowLink, Making};
 
@@ -76,6 +79,7 @@ impl Call {
     pub fn restore(now: Now, config: Arc<CallConfig>, state: CallState) -> Call {
         let mut call = Call::with_state(now, config, state);
         call.flow.over = call.state.flow_over.is_some();
+        call.resume_recordings(now);
         call.resume_deadlines(now);
         // Waits that need no line go on by their own due times.
         call.tell_flow(crate::scene::Event::Proceed);
@@ -113,7 +117,13 @@ impl Call {
         view
     }
 
-    /// True while somebody or something still has to happen for this call: a live stream, a request in flight.
+    /// Sound that was sent and can't have been played yet, and the most that there may be of it.
+    pub fn sound_ahead(&self, now: Now) -> (Duration, Duration) {
+        // One burst, and what became due while it was sent.
+        const BURST: Duration = Duration::from_millis(100);
+        (self.desk.ahead(now.tick), self.config.media.lead.min(LEAD_MAX) + BURST)
+    }
+
     pub fn counters(&self) -> Counters {
         self.counters
     }
@@ -156,7 +166,7 @@ impl Machine for Call {
             Input::RecordingClosed { report } => self.recording_closed(now, report),
             Input::Dropped { frames } => self.counters.frames_dropped += frames,
             Input::Acked => self.acked(now),
-            Input::HandOver => self.hand_over(out),
+            Input::HandOver => self.hand_over(now, out),
         }
         self.settle(now, out);
     }
@@ -190,6 +200,8 @@ impl Call {
         if self.state.acked || (self.state.over.is_some() && self.state.main_run.is_none()) {
             self.finish(out);
         }
+        debug_assert_eq!(invariant::sound_in_flight(self, now), Ok(()));
+        debug_assert!(self.batch.is_empty(), "what was decided is handed over to be written");
     }
 
     fn finish(&mut self, out: &mut Vec<Effect>) {

@@ -5,6 +5,7 @@ use crate::media::playout::{How, Out, Playout, PlayoutConfig, Report, SoundId, S
 use crate::media::recorder::{Channels, EndedBy, Recorder, RecorderConfig};
 use crate::scene::{ErrorClass, Event, Gap, Op, RecordingReport, RecordingWish, Sound, SoundEnd};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Sounds that wait to be loaded or played. `async` prompts in a loop meet this first.
 const WAITING_MAX: usize = 100;
@@ -64,6 +65,10 @@ impl Desk {
     /// Nothing plays, loads, or waits to be heard.
     pub(super) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && self.playout.is_idle()
+    }
+
+    pub(super) fn ahead(&self, now: Tick) -> Duration {
+        self.playout.ahead(now)
     }
 
     pub(super) fn is_recording(&self) -> bool {
@@ -165,6 +170,15 @@ impl Desk {
 impl Call {
     /// Does what the flow wants done on the stream.
     pub(super) fn perform(&mut self, now: Now, op: Op, out: &mut Vec<Effect>) {
+        // A turn that was under way when the call began to end: nothing new begins.
+        if self.wants_hangup() {
+            return;
+        }
+        // Nor does anything meant for a stream that was lost meanwhile: the flow begins it again on the next one.
+        let of_stream = matches!(op, Op::Sound { .. } | Op::Echo(_) | Op::Hush);
+        if of_stream && self.flow.line_lost {
+            return;
+        }
         match op {
             Op::Render(_) => {} // taken out before: a verb belongs in a document
             Op::Sound { sound, what } => self.begin_sound(sound, what, out),
@@ -318,7 +332,29 @@ impl Call {
         out.push(Effect::CloseRecording { report });
     }
 
+    /// After a restart: a file that was open ended with the process, and whoever waits for it must not wait for ever.
+    pub(super) fn resume_recordings(&mut self, now: Now) {
+        if self.state.over.is_some() {
+            return;
+        }
+        let mut told: Vec<RecordingReport> = self.state.last_report.iter().cloned().collect();
+        for (ordinal, file) in self.state.open_recordings.clone() {
+            let (ended_by, gaps) = ("failed".to_owned(), Vec::new());
+            let report = RecordingReport { ordinal, file, bytes: 0, seconds: 0.0, gaps, ended_by };
+            self.decide(now, CallFact::RecordingEnded { report: report.clone() });
+            told.push(report);
+        }
+        for report in told {
+            self.tell_flow(Event::Recorded { report });
+        }
+    }
+
     pub(super) fn recording_closed(&mut self, now: Now, report: RecordingReport) {
+        let is_ours = |recording: &Recording| recording.wish.ordinal == report.ordinal;
+        if !self.desk.recording.as_ref().is_some_and(is_ours) {
+            self.counters.ignored_inputs += 1;
+            return;
+        }
         self.desk.recording = None;
         self.decide(now, CallFact::RecordingEnded { report: report.clone() });
         self.tell_flow(Event::Recorded { report });

@@ -36,6 +36,8 @@ pub struct CallState {
     pub digits: String,
     pub recordings: VecDeque<Value>,
     pub open_recordings: BTreeMap<u64, String>,
+    /// Of the newest recording: told to the flow again after a restart, should its word on it have been lost.
+    pub last_report: Option<RecordingReport>,
     pub flow_over: Option<RunOver>,
     pub stopping: Option<CallEnd>,
     pub over: Option<CallEnd>,
@@ -83,7 +85,8 @@ impl CallState {
             max_duration_ms: *max_duration_ms,
             started_ms: wall_ms,
             ended_ms: None,
-            status: arrival.status,
+            // A call that is asked about is up; its end is told by a status of its own.
+            status: arrival.status.filter(|status| !status.is_terminal()),
             status_duration_s: None,
             exchanges: Vec::new(),
             streams: VecDeque::new(),
@@ -91,6 +94,7 @@ impl CallState {
             digits: String::new(),
             recordings: VecDeque::new(),
             open_recordings: BTreeMap::new(),
+            last_report: None,
             flow_over: None,
             stopping: None,
             over: None,
@@ -164,6 +168,7 @@ impl CallState {
             }
             CallFact::RecordingEnded { report } => {
                 self.open_recordings.remove(&report.ordinal);
+                self.last_report = Some(report.clone());
                 push_bounded(&mut self.recordings, stream_recording(report), RECORDINGS_MAX);
             }
             CallFact::RecordingNews { notice } if notice.status == "completed" => {

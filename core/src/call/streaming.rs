@@ -1,7 +1,7 @@
 //! Sockets of a call: who may open one, who takes over, what comes in on them.
 
 use super::*;
-use crate::document::Ending;
+use crate::document::{Ending, Plan};
 use crate::notice::LineAnswer;
 use crate::provider::twilio::token::is_stream_token;
 use crate::scene::Event;
@@ -17,6 +17,8 @@ const TROUBLES_MAX: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) stream: StreamNo,
+    /// Whose token let it in.
+    exchange: u32,
     /// The network says that it has stopped.
     stopped: bool,
     /// To be left for a verb, or for good, as soon as what plays has ended.
@@ -54,6 +56,14 @@ impl Call {
 
     /// A bare stream named this call: it takes the unused token of the newest document.
     pub(super) fn asked_attach(&mut self, now: Now, ask: AskNo, out: &mut Vec<Effect>) {
+        if self.state.newest() == 0 && self.making.is_none() && !self.wants_hangup() {
+            // It was sent here by a document that is none of ours; ours begin behind it.
+            let ending =
+                Ending::Stream { parameters: vec![("callSid".into(), self.state.arrival.call.0.clone())] };
+            let plan = Plan { exchange: 1, verbs: Vec::new(), ending };
+            self.deadlines.given(now, &self.config, &plan);
+            self.decide(now, CallFact::Given { plan, key: None });
+        }
         let newest = self.state.newest();
         if self.live.is_some() {
             out.push(Effect::Answer {
@@ -68,18 +78,14 @@ impl Call {
     }
 
     fn admit(&mut self, now: Now, ask: AskNo, exchange: u32, out: &mut Vec<Effect>) {
-        let newest = self.state.newest();
         let used = self.state.exchange(exchange).is_none_or(|exchange| exchange.token_used);
-        let superseded =
-            (exchange + 1..=newest).any(|n| self.state.exchange(n).is_some_and(|newer| newer.stream_started));
+        let superseded = self.is_superseded(exchange);
         let why = if self.wants_hangup() {
             "the call is over"
         } else if used {
             "the stream token was used"
         } else if superseded {
             "a newer stream has started"
-        } else if self.opening.admitted.len() >= OPENING_MAX {
-            "too many sockets at once"
         } else {
             ""
         };
@@ -89,9 +95,19 @@ impl Call {
         }
         let stream = StreamNo(self.state.last_stream + 1);
         self.decide(now, CallFact::TokenUsed { exchange, stream: stream.0 });
+        // A socket that was let in and never came tells nobody of it: the oldest makes room.
+        if self.opening.admitted.len() >= OPENING_MAX {
+            self.opening.admitted.pop_first();
+        }
         self.opening.admitted.insert(stream, exchange);
         self.write(out);
         out.push(Effect::Answer { ask, answer: Answer::Admitted { stream, exchange } });
+    }
+
+    /// The stream of a newer document has started.
+    fn is_superseded(&self, exchange: u32) -> bool {
+        (exchange + 1..=self.state.newest())
+            .any(|newer| self.state.exchange(newer).is_some_and(|newer| newer.stream_started))
     }
 
     pub(super) fn stream_up(
@@ -106,16 +122,23 @@ impl Call {
             out.push(Effect::CloseStream { stream, code: 1008 });
             return;
         };
-        let older = self.live.as_ref().is_some_and(|live| live.stream > stream);
-        if self.wants_hangup() || older {
+        let live = self.live.as_ref();
+        let older = live.is_some_and(|live| (live.exchange, live.stream) > (exchange, stream));
+        if self.wants_hangup() || older || self.is_superseded(exchange) {
             out.push(Effect::CloseStream { stream, code: 1000 });
             return;
         }
         self.close_stream(now, 1000, out);
         let first = self.state.exchange(exchange).is_some_and(|exchange| !exchange.returned);
         self.decide(now, CallFact::StreamStarted { stream: stream.0, exchange, stream_sid });
-        self.live =
-            Some(Live { stream, stopped: false, leaving: false, closed: false, last_heard: now.tick });
+        self.live = Some(Live {
+            stream,
+            exchange,
+            stopped: false,
+            leaving: false,
+            closed: false,
+            last_heard: now.tick,
+        });
         self.deadlines.stream_up(now, self.config.idle_timeout);
         self.desk.stream_up(now);
         // What stood before the stream in its document is done by now.
@@ -209,6 +232,7 @@ impl Call {
         let left = live.closed || live.leaving;
         self.decide(now, CallFact::StreamEnded { stream: stream.0, stopped: true });
         self.lose_line(now, if left { CallEnd::NoReturn } else { CallEnd::CallerHangup });
+        self.write(out);
         out.push(Effect::CloseStream { stream, code: 1000 });
     }
 
@@ -221,9 +245,15 @@ impl Call {
         }
     }
 
+    /// What the stream carried stands still, and the flow has to know.
+    fn freeze(&mut self, now: Now) {
+        self.desk.freeze(now);
+        self.flow.line_lost = true;
+    }
+
     /// Media actions freeze; the network has its grace to come back.
     fn lose_line(&mut self, now: Now, otherwise: CallEnd) {
-        self.desk.freeze(now);
+        self.freeze(now);
         if self.wants_hangup() {
             return;
         }
@@ -234,7 +264,7 @@ impl Call {
     /// The network came back while we thought that its stream was up: that stream is dead.
     pub(super) fn drop_stream_for_return(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.close_stream(now, 1000, out);
-        self.desk.freeze(now);
+        self.freeze(now);
     }
 
     /// Leaves the stream for a verb or for the end, when nothing plays any more.
@@ -249,7 +279,7 @@ impl Call {
         live.closed = true;
         let stream = live.stream;
         self.flow.wants_verb = false;
-        self.desk.freeze(now);
+        self.freeze(now);
         self.deadlines.await_return(now, CallEnd::NoReturn);
         self.write(out);
         out.push(Effect::CloseStream { stream, code: 1000 });
@@ -261,14 +291,17 @@ impl Call {
             self.decide(now, CallFact::StreamEnded { stream: live.stream.0, stopped: false });
         }
         if !live.closed && !live.stopped {
+            self.write(out);
             out.push(Effect::CloseStream { stream: live.stream, code });
         }
     }
 
     /// The process goes away: the network follows the Redirect, and the next process picks the call up.
-    pub(super) fn hand_over(&mut self, out: &mut Vec<Effect>) {
-        if let Some(live) = self.live.take() {
-            out.push(Effect::CloseStream { stream: live.stream, code: 1001 });
+    /// Until it is gone, nothing may count as heard that nobody hears.
+    pub(super) fn hand_over(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.live.is_some() {
+            self.close_stream(now, 1001, out);
+            self.lose_line(now, CallEnd::NoReturn);
         }
     }
 

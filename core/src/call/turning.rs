@@ -25,6 +25,8 @@ pub(super) struct FlowLink {
     pub(super) over: bool,
     /// Its last word was that only the network can go on.
     pub(super) wants_verb: bool,
+    /// The stream was lost since its last turn began: it has to hear of that, also when the next one is up already.
+    pub(super) line_lost: bool,
 }
 
 #[derive(Debug)]
@@ -75,8 +77,14 @@ impl Call {
         if self.flow.over {
             return;
         }
-        if self.flow.todo.len() >= TODO_MAX && !matches!(event, Event::End { .. }) {
+        // Only keys come without end; whatever else is lost here would leave an action waiting for ever.
+        if self.flow.todo.len() >= TODO_MAX && matches!(event, Event::Pressed { .. }) {
             self.counters.ignored_inputs += 1;
+            return;
+        }
+        // One look at how the line stands is enough.
+        let looks = |todo: &Todo| todo.event == Event::Proceed && !todo.asking;
+        if event == Event::Proceed && self.flow.todo.back().is_some_and(looks) {
             return;
         }
         self.flow.todo.push_back(Todo { event, asking: false });
@@ -114,6 +122,10 @@ impl Call {
         self.flow.last = turn;
         self.flow.taking = Some(Taking { turn, asking });
         let posture = self.posture(asking);
+        if std::mem::take(&mut self.flow.line_lost) && self.is_streaming() && !asking {
+            // This turn freezes what the old stream carried; the next one begins it again.
+            self.flow.todo.push_front(Todo { event: Event::Proceed, asking: false });
+        }
         out.push(Effect::Take { turn, posture, event });
     }
 
@@ -197,10 +209,14 @@ impl Call {
         }
     }
 
+    fn is_streaming(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.is_usable())
+    }
+
     fn posture(&self, asking: bool) -> Posture {
         let line = if asking {
             Line::Asking
-        } else if self.live.as_ref().is_some_and(|live| live.is_usable()) {
+        } else if self.is_streaming() && !self.flow.line_lost {
             Line::Streaming
         } else {
             Line::Away

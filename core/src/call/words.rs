@@ -4,7 +4,9 @@ use super::fact::CallEnd;
 use crate::document::{Plan, Verb};
 use crate::fact::Fact;
 use crate::id::RunId;
-use crate::notice::{ConferenceNotice, LineAnswer, RecordingNotice, StatusNotice, StreamNotice};
+use crate::notice::{
+    ConferenceNotice, LineAnswer, NetworkStatus, RecordingNotice, StatusNotice, StreamNotice,
+};
 use crate::scene::{ErrorClass, Event, Posture, RecordingReport, Sound, Turn};
 use serde_json::Value;
 use std::sync::Arc;
@@ -96,12 +98,15 @@ pub enum Input {
 pub enum Request {
     /// The voice webhook; for a call that is known already it is a way back like any other.
     Voice {
+        /// As the request says it: a terminal one tells that the call is over for the network.
+        status: Option<NetworkStatus>,
         answer: LineAnswer,
         key: Option<String>,
     },
     Next {
         x: Option<u32>,
         a: Option<u32>,
+        status: Option<NetworkStatus>,
         answer: LineAnswer,
         key: Option<String>,
     },

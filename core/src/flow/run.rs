@@ -14,6 +14,7 @@ use super::state::State;
 use super::vars::Vars;
 use crate::document::Verb;
 use crate::id::RunId;
+use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
 use crate::scene::{EndReason, Event, Line, Needs, Posture, Reference, RunOver, Turn};
 use crate::{Now, Tick};
@@ -177,6 +178,18 @@ impl Run {
         draft.facts
     }
 
+    /// Variables of the runtime that are news, all at once and before anything else runs. The owner takes a turn
+    /// after it: a turn for each would let the first one set off actions that read the others.
+    pub fn learn(&mut self, now: Now, news: impl IntoIterator<Item = (String, Value)>) -> Vec<RunFact> {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        if self.state.over.is_none() {
+            for (name, value) in news {
+                self.happen(&mut draft, Event::Learned { name, value });
+            }
+        }
+        draft.facts
+    }
+
     pub fn id(&self) -> RunId {
         self.state.begun.id
     }
@@ -195,6 +208,20 @@ impl Run {
 
     pub fn over(&self) -> Option<&RunOver> {
         self.state.over.as_ref()
+    }
+
+    /// How far it has grown, for the invariants that bound it.
+    pub fn extent(&self) -> Extent {
+        let state = &self.state;
+        let own = state.vars.own();
+        Extent {
+            // Behind the last action is where a stack ends.
+            cursor_stands: state.frames.iter().all(|frame| frame.index <= frame.list.nodes().len()),
+            stacks: state.frames.len(),
+            steps: state.history.newest(),
+            variables: own.len(),
+            variable_bytes: own.iter().map(|(name, value)| name.len() + super::vars::json_bytes(value)).sum(),
+        }
     }
 
     /// Media under way without its stream stands still, and begins again when the line is back.

@@ -130,17 +130,17 @@ impl Workflow {
         let Some(waiting) = self.waiting.take() else { return };
         let mut batch = vec![Fact::Parent(ParentFact::CallOver { completion: completion.clone() })];
         let mut after = Vec::new();
+        let mut news = Vec::new();
         for (name, key) in [
             ("call.status", "callStatus"),
             ("call.duration", "callDuration"),
             ("call.end_reason", "endReason"),
             ("call.digits", "digits"),
         ] {
-            let value = completion.get(key).cloned().unwrap_or_default();
-            self.step(now, Event::Learned { name: name.into(), value }, &mut batch, &mut after);
+            news.push((name.to_owned(), completion.get(key).cloned().unwrap_or_default()));
         }
-        let learned = Event::Learned { name: waiting.trigger_name, value: completion };
-        self.step(now, learned, &mut batch, &mut after);
+        news.push((waiting.trigger_name, completion));
+        batch.extend(self.run.learn(now, news).into_iter().map(Fact::Run));
         self.step(now, Event::Proceed, &mut batch, &mut after);
         out.push(Effect::Record(batch));
         out.append(&mut after);
@@ -199,4 +199,54 @@ pub fn run_facts<'f>(facts: impl Iterator<Item = &'f Fact>) -> impl Iterator<Ite
         Fact::Run(fact) => Some(fact),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::action::{LATER, declared};
+    use crate::flow::parse::{Language, parse};
+    use crate::limit::Limits;
+    use crate::scene::Reference;
+    use uuid::Uuid;
+
+    const TEXT: &str = r#"
+triggers: [{ type: twilio/inboundCall, name: incoming, parameters: { subWorkflow: line } }]
+tasks:
+  - { type: variable_set, parameters: { key: seen, value: "${incoming.from} ${call.status} ${call.digits}" } }
+outputs: [{ name: seen, value: "${seen}" }]
+"#;
+
+    #[test]
+    fn the_first_step_sees_the_whole_completion() {
+        let now = Now { tick: Tick(0), wall_ms: 0 };
+        let limits = Limits::default();
+        let declared = declared();
+        let language = Language::new(&declared, LATER, &limits);
+        let spec = RunSpec {
+            id: RunId(Uuid::from_u128(1)),
+            script: std::sync::Arc::new(parse(&language, "f.yaml", "main", TEXT).script.unwrap()),
+            reference: Reference::call(&CallId("CA1".to_owned())),
+            variables: Default::default(),
+            complete_count: 0,
+            parent: None,
+            on_complete: None,
+        };
+        let call = CallId("CA1".to_owned());
+        let waiting = Waiting {
+            call: call.clone(),
+            trigger_type: "twilio/inboundCall".to_owned(),
+            trigger_name: "incoming".to_owned(),
+        };
+        let facts = Workflow::begin_waiting(now, spec, waiting);
+        let mut workflow = Workflow::restore(now, facts.iter()).unwrap();
+        let mut out = Vec::new();
+        let completion = json!({ "from": "+1", "callStatus": "completed", "digits": "15" });
+        workflow.handle(now, Input::CallOver { call, completion }, &mut out);
+        let over = out.iter().find_map(|effect| match effect {
+            Effect::Over { over, .. } => Some(over),
+            _ => None,
+        });
+        assert_eq!(over.unwrap().outputs.get("seen"), Some(&json!("+1 completed 15")));
+    }
 }

@@ -310,6 +310,11 @@ impl Playout {
         self.queue.is_empty() && self.marked.is_empty()
     }
 
+    /// How much sound the network was sent and can't have played yet.
+    pub fn ahead(&self, now: Tick) -> Duration {
+        self.heard_until.since(now)
+    }
+
     pub fn counts(&self) -> PlayoutCounts {
         self.counts
     }

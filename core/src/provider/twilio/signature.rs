@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What a request claims, and what it is claimed about.
 #[derive(Debug, Clone, Copy)]
@@ -37,20 +37,23 @@ pub enum Body<'a> {
 #[derive(Clone, Default, PartialEq)]
 pub struct Keys {
     pub auth_tokens: Vec<String>,
-    /// `webhooks_sharedkey_…` → its secret.
-    pub shared_keys: BTreeMap<String, String>,
+    /// `webhooks_sharedkey_…` and its secret; an empty name stands for any.
+    pub shared_keys: Vec<(String, String)>,
 }
 
 impl Keys {
     /// Whether there is nothing to check a signature with. An empty secret is none: anybody could sign with it.
     pub fn is_empty(&self) -> bool {
-        self.auth_tokens.iter().chain(self.shared_keys.values()).all(|secret| secret.is_empty())
+        self.auth_tokens
+            .iter()
+            .chain(self.shared_keys.iter().map(|(_, secret)| secret))
+            .all(|secret| secret.is_empty())
     }
 }
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ids: Vec<_> = self.shared_keys.keys().collect();
+        let ids: Vec<_> = self.shared_keys.iter().map(|(id, _)| id).collect();
         write!(f, "Keys {{ auth_tokens: {} of them, shared_keys: {ids:?} }}", self.auth_tokens.len())
     }
 }
@@ -112,11 +115,11 @@ fn check(signed: &Signed<'_>, keys: &Keys, spellings: &[String]) -> Result<(), R
         Settings::SharedKey(id) => keys
             .shared_keys
             .iter()
-            .filter(|(known, _)| id.is_none_or(|id| id == known.as_str()))
+            .filter(|(known, _)| known.is_empty() || id.is_none_or(|id| id == known.as_str()))
             .any(|(_, key)| is_code::<Hmac<Sha256>>(key, url, &fields, &signature)),
     };
     if let Settings::SharedKey(Some(id)) = settings
-        && !keys.shared_keys.contains_key(id)
+        && !keys.shared_keys.iter().any(|(known, _)| known.is_empty() || known == id)
     {
         return Err(Reason::UnknownKey);
     }
@@ -313,7 +316,7 @@ mod tests {
                 .map(|name| format!("key=k,algorithm={}", name.replace('-', "_")));
             let token = vector["auth_token"].as_str().unwrap();
             let mut keys = tokens(&[token]);
-            keys.shared_keys.insert("k".into(), token.to_owned());
+            keys.shared_keys.push(("k".into(), token.to_owned()));
             let signed = Signed {
                 urls: &urls,
                 body,
@@ -358,7 +361,7 @@ mod tests {
         let signature = STANDARD.encode(code.finalize().into_bytes());
         let keys = Keys {
             auth_tokens: vec!["the shared secret".into()],
-            shared_keys: BTreeMap::from([("webhooks_sharedkey_1".into(), "the shared secret".into())]),
+            shared_keys: vec![("webhooks_sharedkey_1".into(), "the shared secret".into())],
         };
         let under = |settings| {
             let body = Body::Form(&fields);

@@ -1,0 +1,5 @@
+//! Calls without actors: stories of the trickiest rules, and any story at all.
+
+mod any_order;
+mod exchanges;
+mod stories;

@@ -1,0 +1,5 @@
+#![no_main]
+#[path = "../../tests/corpus/doors.rs"]
+#[allow(dead_code)]
+mod doors;
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| doors::fuzz_config(bytes));

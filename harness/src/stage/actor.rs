@@ -1,0 +1,555 @@
+//! The real actors, on the current thread, under paused time. Only the network between them and the caller is left
+//! out: requests knock at the door itself, and a small carrier stands in for the one that holds real sockets.
+#![allow(clippy::disallowed_methods)] // time is paused here; and a test's messages have no mailbox bound to keep
+
+use super::props::{self, INSTANCE_KEY, Mint, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS};
+use super::{HouseConfig, Knock, News, Stage, WireRequest};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use holdline_actors::call_registry::{self, CallRegistry, Count, NotHere, fold_call};
+use holdline_actors::call_session::{CallSession, House, Mail, SocketOut};
+use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
+use holdline_actors::clock::Clock;
+use holdline_actors::door::{Door, Opened, Tally, Ticket};
+use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
+use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal};
+use holdline_actors::post::{Held, Posted};
+use holdline_core::call::{Answer, Input, Request, StreamNo};
+use holdline_core::fact::{Entry, Fact, Key};
+use holdline_core::front;
+use holdline_core::media::window::Window;
+use holdline_core::provider::twilio::stream::Start;
+use holdline_core::workflow::Workflow;
+use holdline_core::{CallId, Now, RunId, Tick};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+/// Makes a runtime whose time stands still, a house in it, and performs `play`.
+pub fn in_a_house<T>(
+    config: HouseConfig,
+    shelf: Shelf,
+    play: impl AsyncFnOnce(&mut ActorStage) -> T,
+) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = runtime.map_err(|why| why.to_string())?;
+    let system = actix::System::with_tokio_rt(move || runtime);
+    Ok(system.block_on(async move {
+        let mut stage = ActorStage::new(config, shelf);
+        play(&mut stage).await
+    }))
+}
+
+pub struct ActorStage {
+    origin: Instant,
+    clock: Clock,
+    config: HouseConfig,
+    shelf: Arc<Shelf>,
+    journal: Arc<Mutex<MemoryJournal>>,
+    /// Which process this is; the actors of one that has died can write nothing more.
+    process: Arc<AtomicU64>,
+    mint: Arc<Mint>,
+    world: World,
+    says: Says,
+    news: UnboundedReceiver<(u64, News)>,
+    ready: Vec<News>,
+}
+
+/// The actors of one process.
+struct World {
+    calls: Addr<CallRegistry>,
+    flows: Addr<FlowRegistry>,
+    door: Arc<Door>,
+    sockets: Rc<RefCell<BTreeMap<Knock, Addr<PlaySocket>>>>,
+    /// Socket actors that live.
+    alive: Rc<Cell<usize>>,
+}
+
+/// Where actors of one process say what comes out.
+#[derive(Debug, Clone)]
+struct Says {
+    process: u64,
+    news: UnboundedSender<(u64, News)>,
+}
+
+impl Says {
+    fn say(&self, news: News) {
+        // Nobody listens any more only when the play is over.
+        let _ = self.news.send((self.process, news));
+    }
+}
+
+impl ActorStage {
+    fn new(config: HouseConfig, shelf: Shelf) -> ActorStage {
+        let (sender, news) = unbounded_channel();
+        let origin = Instant::now();
+        let clock = Clock::at(WALL_MS);
+        let (journal, process) = (Arc::default(), Arc::new(AtomicU64::new(0)));
+        let (shelf, mint) = (Arc::new(shelf), Arc::new(Mint::default()));
+        let says = Says { process: 0, news: sender };
+        let world = World::new(&config, &shelf, &mint, clock, &journal, &process, &says);
+        ActorStage {
+            origin,
+            clock,
+            config,
+            shelf,
+            journal,
+            process,
+            mint,
+            world,
+            says,
+            news,
+            ready: Vec::new(),
+        }
+    }
+
+    fn take_news(&mut self) {
+        while let Ok((process, news)) = self.news.try_recv() {
+            if process == self.says.process {
+                self.ready.push(news);
+            }
+        }
+    }
+}
+
+impl World {
+    fn new(
+        config: &HouseConfig,
+        shelf: &Arc<Shelf>,
+        mint: &Arc<Mint>,
+        clock: Clock,
+        journal: &Arc<Mutex<MemoryJournal>>,
+        process: &Arc<AtomicU64>,
+        says: &Says,
+    ) -> World {
+        let tap = Tap { journal: journal.clone(), process: process.clone(), says: says.clone() };
+        let journal = JournalWriter::new(Box::new(tap)).start();
+        let flows = FlowRegistry::new(clock, journal.clone()).start();
+        let house = House {
+            clock,
+            journal,
+            flows: flows.clone(),
+            book: shelf.clone(),
+            audio: Arc::new(Sounds),
+            recordings: Arc::new(Tape),
+        };
+        let calls = CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls).start();
+        let mint = mint.clone();
+        let door = Door {
+            calls: calls.clone(),
+            front: props::front_config(config),
+            book: shelf.clone(),
+            clock,
+            mint: Arc::new(move |wall_ms| mint.next(wall_ms)),
+            return_fragment: RETURN_FRAGMENT.to_owned(),
+            instance_key: INSTANCE_KEY,
+            overflow: config.overflow.clone(),
+            tally: Tally::default(),
+        };
+        World { calls, flows, door: Arc::new(door), sockets: Rc::default(), alive: Rc::default() }
+    }
+}
+
+/// The journal in memory, told as it is written.
+struct Tap {
+    journal: Arc<Mutex<MemoryJournal>>,
+    process: Arc<AtomicU64>,
+    says: Says,
+}
+
+impl Tap {
+    fn inner(&self) -> std::sync::MutexGuard<'_, MemoryJournal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for Tap {
+    fn append(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
+        if self.process.load(Ordering::Relaxed) != self.says.process {
+            return Err(JournalError::Write("this process has died".to_owned()));
+        }
+        self.inner().append(batch)?;
+        self.says.say(News::Written(batch.to_vec()));
+        Ok(())
+    }
+
+    fn read(&self, key: &Key) -> Result<Vec<Entry>, JournalError> {
+        self.inner().read(key)
+    }
+
+    fn open_keys(&self) -> Result<Vec<Key>, JournalError> {
+        self.inner().open_keys()
+    }
+
+    fn close(&mut self, key: &Key) -> Result<(), JournalError> {
+        self.inner().close(key)
+    }
+
+    fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
+        self.inner().list(kind, after, limit)
+    }
+
+    fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError> {
+        self.inner().story_of(run)
+    }
+
+    fn delete(&mut self, key: &Key) -> Result<(), JournalError> {
+        self.inner().delete(key)
+    }
+}
+
+impl Stage for ActorStage {
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn knock(&mut self, knock: Knock, request: WireRequest) {
+        let (door, says) = (self.world.door.clone(), self.says.clone());
+        let (sockets, alive) = (self.world.sockets.clone(), self.world.alive.clone());
+        let start_deadline = self.config.start_deadline;
+        actix::spawn(async move {
+            let header = |name: &str| request.header(name);
+            let asked = front::Request {
+                method: request.method,
+                target: &request.target,
+                header: &header,
+                body: &request.body,
+                peer_is_trusted_proxy: false,
+            };
+            let answered = |status, content_type: Option<&str>, body| News::Answered {
+                knock,
+                status,
+                content_type: content_type.unwrap_or_default().to_owned(),
+                body,
+            };
+            match door.knock(&asked).await {
+                Opened::Answer(answer) => {
+                    says.say(answered(answer.status, answer.content_type, answer.body));
+                }
+                Opened::Upgrade(ticket) => {
+                    let socket =
+                        PlaySocket::new(knock, door.clone(), ticket, says.clone(), alive, start_deadline);
+                    sockets.borrow_mut().insert(knock, socket.start());
+                    says.say(News::Upgraded { knock });
+                }
+                Opened::Health | Opened::Ready => says.say(answered(200, None, "ok\n".to_owned())),
+            }
+        });
+    }
+
+    fn socket_text(&mut self, socket: Knock, text: String) {
+        if let Some(socket) = self.world.sockets.borrow().get(&socket) {
+            socket.do_send(Incoming::Text(text));
+        }
+    }
+
+    fn socket_binary(&mut self, socket: Knock) {
+        if let Some(socket) = self.world.sockets.borrow().get(&socket) {
+            socket.do_send(Incoming::Binary);
+        }
+    }
+
+    fn socket_close(&mut self, socket: Knock, _code: Option<u16>) {
+        if let Some(socket) = self.world.sockets.borrow_mut().remove(&socket) {
+            socket.do_send(Incoming::Close);
+        }
+    }
+
+    fn end_call(&mut self, knock: Knock, call: CallId, stop: bool) {
+        let (door, says) = (self.world.door.clone(), self.says.clone());
+        actix::spawn(async move {
+            let request = if stop { Request::Stop } else { Request::HangUp };
+            let text = match door.ask(&call, None, request).await {
+                Some(Ok(reply)) => match reply.answer {
+                    Answer::Ending { deferred: true } => "ending, deferred",
+                    Answer::Ending { deferred: false } => "ending",
+                    _ => "no answer",
+                },
+                Some(Err(NotHere::Ended { .. })) => "already ended",
+                Some(Err(_)) => "call not found",
+                None => "no answer",
+            };
+            says.say(News::Ending { knock, text: text.to_owned() });
+        });
+    }
+
+    fn crash(&mut self) {
+        self.take_news();
+        self.says.process += 1;
+        self.process.store(self.says.process, Ordering::Relaxed);
+        // What the dead actors do from here on, nobody sees: they can write nothing, and stop when they try.
+        self.world = World::new(
+            &self.config,
+            &self.shelf,
+            &self.mint,
+            self.clock,
+            &self.journal,
+            &self.process,
+            &self.says,
+        );
+    }
+
+    async fn restart(&mut self) {
+        let open: Vec<(Key, Vec<Entry>)> = {
+            let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            let keys = journal.open_keys().unwrap_or_default();
+            keys.into_iter().map(|key| (key.clone(), journal.read(&key).unwrap_or_default())).collect()
+        };
+        for (key, entries) in open {
+            match key {
+                Key::Call(call) => {
+                    if let Some(state) = fold_call(&entries) {
+                        let reopen = call_registry::Reopen { call, workflow: state.workflow };
+                        let _ = self.world.calls.send(reopen).await;
+                    }
+                }
+                Key::Run(run) => {
+                    let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
+                    let workflow = Workflow::restore(self.clock.now(), facts.iter());
+                    if workflow.is_some_and(|workflow| workflow.waiting().is_none()) {
+                        let _ = self.world.flows.send(flow_registry::Reopen(run)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run_until(&mut self, until: Tick) -> Vec<News> {
+        let until = self.origin + Duration::from_micros(until.0);
+        loop {
+            self.take_news();
+            if !self.ready.is_empty() {
+                return std::mem::take(&mut self.ready);
+            }
+            let next = tokio::select! {
+                biased;
+                news = self.news.recv() => news,
+                () = tokio::time::sleep_until(until) => None,
+            };
+            match next {
+                Some((process, news)) if process == self.says.process => self.ready.push(news),
+                Some(_) => {}
+                None => return Vec::new(),
+            }
+        }
+    }
+
+    async fn is_empty(&mut self) -> bool {
+        let census = self.world.calls.send(Count).await.unwrap_or_default();
+        let flows = self.world.flows.send(CountFlows).await.unwrap_or_default();
+        self.take_news();
+        census.calls == 0
+            && census.roster == 0
+            && flows == 0
+            && self.world.alive.get() == 0
+            && self.ready.is_empty()
+    }
+}
+
+/// What comes over a socket.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+enum Incoming {
+    Text(String),
+    Binary,
+    Close,
+}
+
+/// A socket without its bytes: what the carrier does between a real one and the session.
+struct PlaySocket {
+    knock: Knock,
+    door: Arc<Door>,
+    ticket: Ticket,
+    says: Says,
+    alive: Rc<Cell<usize>>,
+    start_deadline: Duration,
+    conversation: Conversation,
+    session: Option<Farewell>,
+    window: Window<Input>,
+    told_dropped: u64,
+    sent: u32,
+    is_closed: bool,
+}
+
+/// Tells the session that the socket is gone, however it goes.
+struct Farewell {
+    session: Held<Mail>,
+    stream: StreamNo,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.session.last_word(Mail::Input(Input::StreamDown { stream: self.stream }));
+    }
+}
+
+/// Sent messages are told to the session in lots, as the real carrier does.
+const SENT_LOT: u32 = 16;
+
+impl PlaySocket {
+    fn new(
+        knock: Knock,
+        door: Arc<Door>,
+        ticket: Ticket,
+        says: Says,
+        alive: Rc<Cell<usize>>,
+        start_deadline: Duration,
+    ) -> PlaySocket {
+        alive.set(alive.get() + 1);
+        PlaySocket {
+            knock,
+            door,
+            conversation: Conversation::new(ticket.stream()),
+            ticket,
+            says,
+            alive,
+            start_deadline,
+            session: None,
+            window: Window::default(),
+            told_dropped: 0,
+            sent: 0,
+            is_closed: false,
+        }
+    }
+
+    fn join(&mut self, session: Addr<CallSession>, stream: StreamNo, ctx: &mut Context<Self>) {
+        let session = Held::new(session);
+        session.post(Mail::SocketOpen { stream, out: Held::new(ctx.address()) });
+        self.session = Some(Farewell { session, stream });
+    }
+
+    fn heard(&mut self, heard: Heard, ctx: &mut Context<Self>) {
+        match heard {
+            Heard::Nothing => {}
+            Heard::Started(start) => self.started_by(start, ctx),
+            Heard::Tell(input @ Input::Heard { .. }) => {
+                if let Some(input) = self.window.admit(input) {
+                    self.tell(input, ctx);
+                }
+                let dropped = self.window.dropped();
+                if dropped > self.told_dropped {
+                    let frames = dropped - std::mem::replace(&mut self.told_dropped, dropped);
+                    self.tell(Input::Dropped { frames }, ctx);
+                }
+            }
+            Heard::Tell(input) => self.tell(input, ctx),
+            Heard::Close(code) => self.close(code, ctx),
+        }
+    }
+
+    fn started_by(&mut self, start: Start, ctx: &mut Context<Self>) {
+        match &self.ticket {
+            Ticket::Admitted { call, stream, .. } => {
+                let stream = *stream;
+                let named = start.call_sid.as_deref().or(start.parameters.get("callSid").map(String::as_str));
+                if named.is_some_and(|named| named != call.0) {
+                    return self.close(1008, ctx);
+                }
+                let trouble = format_trouble(&start);
+                self.tell(Input::StreamUp { stream, stream_sid: start.stream_sid, trouble }, ctx);
+            }
+            Ticket::Bare { workflow, hint } => {
+                let (door, workflow, hint) = (self.door.clone(), workflow.clone(), hint.clone());
+                let attaching = async move {
+                    let attached = door.attach(&workflow, hint.as_ref(), &start).await;
+                    (attached, start)
+                };
+                ctx.wait(attaching.into_actor(self).map(|(attached, start), actor, ctx| match attached {
+                    Ok((session, stream)) => {
+                        actor.conversation.becomes(stream);
+                        actor.join(session, stream, ctx);
+                        let trouble = format_trouble(&start);
+                        actor.tell(Input::StreamUp { stream, stream_sid: start.stream_sid, trouble }, ctx);
+                    }
+                    Err(_) => actor.close(1008, ctx),
+                }));
+            }
+        }
+    }
+
+    fn tell(&mut self, input: Input, ctx: &mut Context<Self>) {
+        let Some(Farewell { session, .. }) = &self.session else { return };
+        if session.post(Mail::Input(input)) == Posted::Gone {
+            self.close(1011, ctx);
+        }
+    }
+
+    fn close(&mut self, code: u16, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.is_closed, true) {
+            self.says.say(News::SocketClosed { socket: self.knock, code: Some(code) });
+        }
+        ctx.stop();
+    }
+}
+
+impl Actor for PlaySocket {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Ticket::Admitted { session, stream, .. } = &self.ticket {
+            self.join(session.clone(), *stream, ctx);
+        }
+        let deadline = tokio::time::sleep(self.start_deadline);
+        ctx.spawn(deadline.into_actor(self).map(|(), actor, ctx| {
+            if !actor.conversation.has_started() {
+                actor.close(1008, ctx);
+            }
+        }));
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.alive.set(self.alive.get().saturating_sub(1));
+    }
+}
+
+impl Handler<Incoming> for PlaySocket {
+    type Result = ();
+
+    fn handle(&mut self, incoming: Incoming, ctx: &mut Self::Context) {
+        match incoming {
+            Incoming::Text(text) => {
+                let heard = self.conversation.text(&text);
+                self.heard(heard, ctx);
+            }
+            Incoming::Binary => {
+                let heard = self.conversation.bad_message();
+                self.heard(heard, ctx);
+            }
+            Incoming::Close => ctx.stop(),
+        }
+    }
+}
+
+impl Handler<SocketOut> for PlaySocket {
+    type Result = ();
+
+    fn handle(&mut self, out: SocketOut, ctx: &mut Self::Context) {
+        match out {
+            SocketOut::Send(out) => {
+                let mut text = String::new();
+                self.conversation.write(&out, &mut text);
+                self.says.say(News::SocketText { socket: self.knock, text });
+                self.sent += 1;
+                if self.sent >= SENT_LOT
+                    && let Some(Farewell { session, stream }) = &self.session
+                {
+                    let count = std::mem::take(&mut self.sent);
+                    session.post(Mail::SocketSent { stream: *stream, count });
+                }
+            }
+            SocketOut::Close(code) => self.close(code, ctx),
+            SocketOut::Credit(frames) => {
+                let mut admitted = Vec::new();
+                self.window.credit(frames, &mut admitted);
+                for input in admitted {
+                    self.tell(input, ctx);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What both stages are furnished with: workflows, sound, recordings, ids.
+
+use super::HouseConfig;
+use futures_util::future::BoxFuture;
+use holdline_actors::door::FlowBook;
+use holdline_actors::port::audio::{Audio, Loaded};
+use holdline_actors::port::recording::{RecordingFile, Recordings};
+use holdline_core::WorkflowId;
+use holdline_core::call::CallConfig;
+use holdline_core::flow::script::Script;
+use holdline_core::front::FrontConfig;
+use holdline_core::media::{playout::PlayoutConfig, tone};
+use holdline_core::provider::twilio::signature::Keys;
+use holdline_core::scene::{ErrorClass, Sound};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use uuid::Uuid;
+
+/// Where the pretend network finds the house.
+pub const ORIGIN: &str = "https://holdline.test";
+/// The secret that both sides sign with.
+pub const AUTH_TOKEN: &str = "a pretend auth token";
+/// 2027-01-15 08:00:00 UTC: every play begins then.
+pub const WALL_MS: u64 = 1_800_000_000_000;
+pub const INSTANCE_KEY: [u8; 32] = *b"the pretend house's instance key";
+/// As in the default configuration.
+pub const RETURN_FRAGMENT: &str = "#rc=5&rp=all&ct=1000&tt=15000";
+/// How long a sound lasts that nobody has: 50 ms for each character of its name or text, so that a story can foretell it.
+const BYTES_PER_CHARACTER: usize = 400;
+/// A file's header.
+const HEADER_BYTES: u64 = 44;
+
+/// The workflows of a play.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf(pub BTreeMap<WorkflowId, Arc<Script>>);
+
+impl FlowBook for Shelf {
+    fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
+        self.0.get(id).cloned()
+    }
+}
+
+/// Sounds by name, the same every time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sounds;
+
+impl Sounds {
+    /// Tones are what they are; anything else is a hum as long as its name. A name with `missing` in it does not exist.
+    pub fn sound(self, what: &Sound) -> Loaded {
+        let wrong = |why: String| (ErrorClass::Invalid, why);
+        let audio = match what {
+            Sound::Tones { digits, duration_ms, interval_ms } => {
+                tone::digits(digits, *duration_ms, *interval_ms).map_err(|why| wrong(why.to_string()))?
+            }
+            Sound::Beep { hz, ms } => tone::beep(*hz, *ms).map_err(|why| wrong(why.to_string()))?,
+            Sound::File(name) | Sound::Url(name) if name.contains("missing") => {
+                return Err(wrong(format!("{name} does not exist")));
+            }
+            Sound::File(name) | Sound::Url(name) => hum(name),
+            Sound::Speech { text, .. } => hum(text),
+        };
+        Ok(audio.into())
+    }
+}
+
+impl Audio for Sounds {
+    fn load(&self, _workflow: &WorkflowId, what: &Sound) -> BoxFuture<'static, Loaded> {
+        Box::pin(std::future::ready(self.sound(what)))
+    }
+}
+
+fn hum(name: &str) -> Vec<u8> {
+    // A square wave of 400 Hz, loud enough to be heard as sound.
+    let bytes = name.chars().count() * BYTES_PER_CHARACTER;
+    (0..bytes).map(|place| if (place / 10) % 2 == 0 { 0x90 } else { 0x10 }).collect()
+}
+
+/// Recordings of which only the length is kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tape;
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reel(u64);
+
+impl Recordings for Tape {
+    fn open(&self, _file: &str, _channels: u8) -> Box<dyn RecordingFile> {
+        Box::new(Reel::default())
+    }
+}
+
+impl Reel {
+    pub fn bytes(self) -> u64 {
+        self.0 + HEADER_BYTES
+    }
+}
+
+impl RecordingFile for Reel {
+    fn append(&mut self, pcm: Vec<u8>) {
+        self.0 += pcm.len() as u64;
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<u64, String>> {
+        Box::pin(std::future::ready(Ok(self.bytes())))
+    }
+}
+
+/// Ids that look like the real ones and are the same in every play.
+#[derive(Debug, Default)]
+pub struct Mint(AtomicU64);
+
+impl Mint {
+    pub fn next(&self, wall_ms: u64) -> Uuid {
+        let count = self.0.fetch_add(1, Ordering::Relaxed);
+        Uuid::from_u64_pair((wall_ms << 16) | 0x7000, 0x8000_0000_0000_0000 | count)
+    }
+}
+
+pub fn call_config(config: &HouseConfig) -> CallConfig {
+    CallConfig {
+        max_duration: config.max_duration,
+        idle_timeout: config.idle_timeout,
+        return_grace: config.return_grace,
+        local_speech: config.local_speech,
+        media: PlayoutConfig::default(),
+        instance_key: INSTANCE_KEY,
+    }
+}
+
+pub fn front_config(config: &HouseConfig) -> FrontConfig {
+    let tokens = if config.signed { vec![AUTH_TOKEN.to_owned()] } else { Vec::new() };
+    FrontConfig {
+        origin: ORIGIN.to_owned(),
+        keys: Keys { auth_tokens: tokens, ..Keys::default() },
+        insecure_no_signatures: !config.signed,
+        bare_streams: config.bare_streams,
+        default_workflow: config.default_workflow.clone(),
+        own_hosts: Vec::new(),
+    }
+}

@@ -1,0 +1,9 @@
+//! The actors' ports made real: disk, network, programs.
+
+pub mod audio;
+pub mod http;
+pub mod instance;
+pub mod recordings;
+
+#[cfg(test)]
+mod test_server;

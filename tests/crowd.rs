@@ -1,0 +1,17 @@
+//! A slice of the bench of the same name: many calls over real sockets, a few seconds long.
+
+mod support;
+
+use std::time::Duration;
+
+use support::crowd::Crowd;
+
+#[test]
+fn a_crowd_is_served_exactly_one_panic_touches_one_call_and_nothing_is_left() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let crowd = Crowd { calls: 100, speaks: Duration::from_secs(3), plays: Duration::from_secs(3) };
+    let report = runtime.block_on(crowd.live());
+    println!("{report}");
+    // One frame either way; measured by the earliest frames, since only lateness comes from a busy machine.
+    assert!(report.pace.drift.abs() <= 20.0, "{:?}", report.pace);
+}

@@ -1,0 +1,245 @@
+//! Both listeners over real sockets: who comes in, in which order it is checked, how a stream opens and ends.
+
+mod support;
+
+use holdline::config::{Config, Role, Secret, Token};
+use reqwest::Method;
+use support::crowd::counted;
+use support::hosted::Hosted;
+use support::wire::{Asker, Caller, Message};
+use tokio_tungstenite::tungstenite;
+
+use std::time::Duration;
+
+const KEY: &str = "a secret of the account";
+const CALL: &str = "CA00000000000000000000000000000001";
+const ECHO: (&str, &str) = ("echo", "tasks: [{ type: echo }]\n");
+
+fn signed(config: &mut Config) {
+    config.twilio.auth_tokens = vec![Secret::new(KEY)];
+}
+
+fn impatient(config: &mut Config) {
+    config.calls.start_deadline = Duration::from_millis(200);
+}
+
+#[tokio::test]
+async fn a_body_is_too_large_before_it_is_forged_and_forged_before_it_is_unknown() {
+    let hosted = Hosted::start(&[ECHO], signed);
+    let (network, stranger) = (Asker::new(&hosted.public(), Some(KEY)), Asker::new(&hosted.public(), None));
+    // `Pad=` and what fills a form to its last allowed byte.
+    let full = "x".repeat(65_536 - "Pad=".len());
+    let table: [(&str, &Asker, &str, Vec<(&str, &str)>, u16); 6] = [
+        ("larger than anything allowed", &stranger, "/webhooks/none", vec![("Pad", &full), ("a", "")], 413),
+        ("large, and forged", &stranger, "/webhooks/none", vec![("Pad", &full)], 403),
+        ("signed, for a workflow that is not there", &network, "/webhooks/none", vec![("Pad", &full)], 404),
+        ("signed, without a call", &network, "/webhooks/echo", vec![("Pad", &full)], 400),
+        ("signed by another", &Asker::new(&hosted.public(), Some("x")), "/webhooks/echo", vec![], 403),
+        ("in order", &network, "/webhooks/echo", vec![("CallSid", CALL)], 200),
+    ];
+    for (what, asker, path, fields, status) in table {
+        assert_eq!(asker.post(path, &fields).await.status, status, "{what}");
+    }
+    let rest = full.len() - "&CallSid=".len() - CALL.len();
+    let last = network.post("/webhooks/echo", &[("Pad", &full[..rest]), ("CallSid", CALL)]).await;
+    assert_eq!(last.status, 200, "exactly 65536 bytes are allowed");
+}
+
+#[tokio::test]
+async fn no_route_of_the_network_is_open_to_a_stranger() {
+    let hosted = Hosted::start(&[ECHO], |config| {
+        signed(config);
+        config.default_workflow = Some(holdline_core::WorkflowId("echo".into()));
+    });
+    let (network, stranger) = (Asker::new(&hosted.public(), Some(KEY)), Asker::new(&hosted.public(), None));
+    let fields = [("CallSid", CALL), ("StreamSid", "MZ1"), ("RecordingSid", "RE1"), ("ConferenceSid", "CF1")];
+    for path in [
+        "/webhooks/echo",
+        "/webhooks/echo/next?x=1",
+        "/webhooks/echo/wait?x=1&w=0",
+        "/webhooks/twilio/status",
+        "/webhooks/twilio/stream",
+        "/webhooks/twilio/recording",
+        "/webhooks/twilio/conference",
+        "/twiml",
+    ] {
+        assert_eq!(stranger.post(path, &fields).await.status, 403, "{path}");
+        let known = network.post(path, &fields).await;
+        assert!(matches!(known.status, 200 | 204), "{path}: {} {}", known.status, known.body);
+    }
+    let stream = network.arrive("echo", CALL).await.stream_url();
+    let origin = hosted.public().replace("http:", "ws:");
+    for url in [&stream, &format!("{origin}/webhooks/echo/wss"), &format!("{origin}/ws")] {
+        assert_eq!(stranger.open(url).await.err(), Some(403), "{url}");
+    }
+    assert!(network.open(&stream).await.is_ok(), "a refused stranger has not used up the token");
+    // What watches a server has no key.
+    for path in ["/health", "/ready"] {
+        assert_eq!(stranger.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(stranger.get("/v1/calls").await.status, 404, "nothing of the control listener is public");
+}
+
+#[tokio::test]
+async fn a_stream_opens_once_with_its_own_token() {
+    let hosted = Hosted::start(&[ECHO], signed);
+    let network = Asker::new(&hosted.public(), Some(KEY));
+    let url = network.arrive("echo", CALL).await.stream_url();
+    let (before, token) = url.rsplit_once('/').unwrap();
+    let other = if token.starts_with('A') { "B" } else { "A" };
+    for wrong in [format!("{before}/{other}{}", &token[1..]), format!("{before}/x")] {
+        assert_eq!(network.open(&wrong).await.err(), Some(403), "{wrong}");
+    }
+    let elsewhere = url.replace(CALL, "CA00000000000000000000000000000002");
+    assert_eq!(network.open(&elsewhere).await.err(), Some(403), "the token of another call");
+    let first = network.open(&url).await;
+    assert!(first.is_ok());
+    assert_eq!(network.open(&url).await.err(), Some(403), "a used token");
+    assert_eq!(network.get(&format!("/webhooks/echo/wss/{CALL}")).await.status, 404, "half a path");
+}
+
+#[tokio::test]
+async fn a_stream_must_say_in_time_whose_it_is() {
+    let hosted = Hosted::start(&[ECHO], impatient);
+    let asker = Asker::new(&hosted.public(), None);
+    // `connected` was sent, and is no start.
+    let mut silent = Caller::open(asker.clone(), "echo", "silent").await;
+    assert_eq!(silent.closed().await, Some(1008));
+    let mut other = Caller::open(asker.clone(), "echo", "other").await;
+    other.start_as("CA00000000000000000000000000000002").await;
+    assert_eq!(other.closed().await, Some(1008));
+    // The deadline is for the start alone: one that has started may be silent for longer.
+    let mut quiet = Caller::open(asker, "echo", "quiet").await;
+    quiet.start().await;
+    let mut waits = Caller::open(quiet.asker.clone(), "echo", "waits").await;
+    assert_eq!(waits.closed().await, Some(1008), "later than the quiet one's deadline");
+    let sound = echo(&mut quiet).await;
+    assert_eq!(sound, counted(1, 1));
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_ignored_until_there_are_a_hundred_in_a_row() {
+    let hosted = Hosted::start(&[ECHO], |_| ());
+    let mut caller = Caller::begin(&hosted.public(), "echo", "noisy").await;
+    assert_eq!(echo(&mut caller).await, counted(1, 1));
+    let wrong = [
+        tungstenite::Message::binary(vec![0, 1, 2]),
+        tungstenite::Message::text("{not json"),
+        tungstenite::Message::text(r#"{"event":"media","streamSid":"MZ","media":{"payload":"AAAA"}}"#),
+        tungstenite::Message::text(format!(
+            r#"{{"event":"media","streamSid":"{}","media":{{"payload":"*"}}}}"#,
+            caller.stream_sid
+        )),
+    ];
+    for place in 0..99 {
+        caller.send(wrong[place % wrong.len()].clone()).await;
+    }
+    assert_eq!(echo(&mut caller).await, counted(1, 1), "99 are ignored, and a good one ends the row");
+    for place in 0..100 {
+        caller.send(wrong[place % wrong.len()].clone()).await;
+    }
+    assert_eq!(caller.closed().await, Some(1007));
+}
+
+#[tokio::test]
+async fn a_newer_document_takes_the_stream_over() {
+    let hosted = Hosted::start(&[ECHO], |_| ());
+    let mut first = Caller::begin(&hosted.public(), "echo", "twice").await;
+    assert_eq!(echo(&mut first).await, counted(1, 1));
+    let fields = [("CallSid", first.call_sid.as_str())];
+    let document = first.asker.post("/webhooks/echo/next?x=1", &fields).await;
+    let socket = first.asker.open(&document.stream_url()).await.unwrap();
+    let (call_sid, asker) = (first.call_sid.clone(), first.asker.clone());
+    let mut second = Caller { asker, call_sid, stream_sid: "MZ2".into(), socket };
+    second.start().await;
+    assert_eq!(first.closed().await, Some(1000));
+    assert_eq!(echo(&mut second).await, counted(1, 1));
+}
+
+#[tokio::test]
+async fn a_status_is_answered_whether_or_not_its_call_is_known() {
+    let hosted = Hosted::start(&[ECHO], |_| ());
+    let network = Asker::new(&hosted.public(), None);
+    network.arrive("echo", CALL).await;
+    let status = async |call: &str, status: &str| {
+        network.post("/webhooks/twilio/status", &[("CallSid", call), ("CallStatus", status)]).await.status
+    };
+    assert_eq!(status("CA0000000000000000000000000000000f", "completed").await, 200);
+    assert_eq!(status(CALL, "in-progress").await, 204);
+    assert_eq!(status(CALL, "completed").await, 204);
+    assert_eq!(status(CALL, "completed").await, 204, "again, when the call is over");
+    assert_eq!(network.post("/webhooks/twilio/status", &[]).await.status, 400);
+    let again = network.arrive("echo", CALL).await;
+    assert!(again.body.contains("<Hangup"), "no second call begins: {}", again.body);
+}
+
+#[tokio::test]
+async fn the_control_listener_explains_what_it_refuses() {
+    let hosted = Hosted::start(&[ECHO], |_| ());
+    let control = Asker::new(&hosted.control(), None);
+    let table = [
+        (Method::GET, "/v1/nothing", 404, "not_found"),
+        (Method::GET, "/v1/calls/CA1", 404, "call_not_found"),
+        (Method::GET, "/v1/activeflows/no-uuid", 404, "activeflow_not_found"),
+        (Method::GET, "/v1/calls?page_size=0", 400, "invalid_request"),
+        (Method::DELETE, "/v1/calls", 405, "method_not_allowed"),
+        (Method::POST, "/health", 405, "method_not_allowed"),
+    ];
+    for (method, path, status, code) in table {
+        let told = control.send(method.clone(), path, &[], None).await;
+        assert_eq!(told.status, status, "{method} {path}");
+        assert_eq!(told.header("content-type"), "application/problem+json", "{method} {path}");
+        assert_eq!(told.json()["code"], code, "{method} {path}");
+        assert_eq!(told.header("allow").is_empty(), status != 405, "{method} {path}");
+    }
+    for path in ["/health", "/ready", "/v1/calls", "/v1/activeflows"] {
+        let told = control.get(path).await;
+        assert_eq!((told.status, told.header("cache-control")), (200, "no-store"), "{path}");
+    }
+    assert_eq!(control.get("/webhooks/echo").await.status, 404, "the network's routes are not here");
+}
+
+#[tokio::test]
+async fn a_token_is_needed_for_all_but_health_and_its_role_is_held_to() {
+    let hosted = Hosted::start(&[ECHO], |config| {
+        let token = |token: &str, role| Token { token: Secret::new(token), role };
+        config.control.tokens = vec![token("look", Role::Read), token("all", Role::Admin)];
+    });
+    let control = Asker::new(&hosted.control(), None);
+    let with = async |method: Method, path: &str, token: &str| {
+        control.send(method, path, &[("authorization", &format!("Bearer {token}"))], None).await
+    };
+    for path in ["/v1/calls", "/v1/calls/CA1", "/v1/activeflows", "/v1/nothing"] {
+        let told = control.get(path).await;
+        assert_eq!((told.status, &told.json()["code"]), (401, &"unauthorized".into()), "{path}");
+        assert!(told.header("www-authenticate").starts_with("Bearer"), "{path}");
+        assert_eq!(with(Method::GET, path, "lock").await.status, 401, "{path}");
+        assert!(matches!(with(Method::GET, path, "look").await.status, 200 | 404), "{path}");
+    }
+    let refused = with(Method::DELETE, "/v1/calls/CA1", "look").await;
+    assert_eq!((refused.status, &refused.json()["code"]), (403, &"forbidden".into()));
+    assert_eq!(with(Method::DELETE, "/v1/calls/CA1", "all").await.status, 405);
+    for path in ["/health", "/ready"] {
+        assert_eq!(control.get(path).await.status, 200, "{path}");
+    }
+}
+
+/// Says one frame and gives back what is heard.
+async fn echo(caller: &mut Caller) -> Vec<u8> {
+    let sound = counted(1, 1);
+    // The echo may begin a moment after the stream: a caller says it until it is heard.
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    for _ in 0..500 {
+        again.tick().await;
+        caller.speak(&sound).await;
+        if let Ok(message) = tokio::time::timeout(Duration::from_millis(20), caller.next()).await {
+            match message {
+                Some(Message::Media(audio)) => {
+                    return audio;
+                }
+                other => panic!("expected sound, got {other:?}"),
+            }
+        }
+    }
+    panic!("nothing came back")
+}

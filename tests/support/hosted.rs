@@ -1,0 +1,91 @@
+//! A server in a thread of this process, with arbiters of its own, so that it shares no executor with its callers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use futures::future::BoxFuture;
+use holdline::cli::serve::Server;
+use holdline::config::Config;
+use holdline::runtime::{Parts, Runtime, parts};
+use holdline::serve::Addresses;
+use holdline_actors::port::audio::{Audio, Loaded};
+use holdline_core::WorkflowId;
+use holdline_core::media::tone;
+use holdline_core::scene::{ErrorClass, Sound};
+use tokio::sync::oneshot;
+
+pub struct Hosted {
+    pub addresses: Addresses,
+    pub runtime: Arc<Runtime>,
+    pub folder: tempfile::TempDir,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Hosted {
+    /// Serves `flows` (name and YAML) on free ports. `change` has the last word on the configuration.
+    pub fn start(flows: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Hosted {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in flows {
+            std::fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
+        }
+        let mut config = Config::default();
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        (config.public.bind, config.control.bind) = (loopback, loopback);
+        config.flows.dir = folder.path().to_owned();
+        config.journal.path = folder.path().join("data");
+        change(&mut config);
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("server".into()).spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let parts = Parts { audio: Arc::new(Sounds), ..parts(&config).unwrap() };
+                let server = Server::start(&config, parts).await.unwrap();
+                tell.send((server.addresses.clone(), server.runtime.clone())).unwrap();
+                let _ = ended.await;
+                server.end(std::future::ready(())).await;
+            });
+        });
+        let (addresses, runtime) = told.recv().unwrap();
+        Hosted { addresses, runtime, folder, end: Some(end), thread: Some(thread.unwrap()) }
+    }
+
+    pub fn public(&self) -> String {
+        format!("http://{}", self.addresses.public)
+    }
+
+    pub fn control(&self) -> String {
+        format!("http://{}", self.addresses.control)
+    }
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            let _ = end.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the server's own thread panicked");
+        }
+    }
+}
+
+/// Tones, and files that are a caller's counted frames: no disk, no decoder.
+struct Sounds;
+
+impl Audio for Sounds {
+    fn load(&self, _: &WorkflowId, what: &Sound) -> BoxFuture<'static, Loaded> {
+        let sound = match what {
+            Sound::Beep { hz, ms } => tone::beep(*hz, *ms).map_err(|error| error.to_string()),
+            Sound::Tones { digits, duration_ms, interval_ms } => {
+                tone::digits(digits, *duration_ms, *interval_ms).map_err(|error| error.to_string())
+            }
+            Sound::File(_) => Ok(super::crowd::counted(super::crowd::FILE, super::crowd::FILE_FRAMES)),
+            other => Err(format!("no sound for {other:?}")),
+        };
+        let loaded = sound.map(Into::into).map_err(|why| (ErrorClass::Unavailable, why));
+        Box::pin(std::future::ready(loaded))
+    }
+}
