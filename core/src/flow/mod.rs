@@ -2,12 +2,14 @@
 
 pub mod action;
 pub mod check;
+mod child;
 pub mod cursor;
 pub mod declare;
 pub mod diagnostic;
 mod engine;
 pub mod expression;
 pub mod fact;
+pub mod flows;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod history;

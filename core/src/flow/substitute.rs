@@ -2,6 +2,7 @@
 
 use super::action::Fault;
 use super::expression::Kept;
+use super::parse::expression;
 use super::vars::{Vars, canonical};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -79,7 +80,7 @@ impl<'v> Substitution<'v> {
         if let Some(literal) = text.strip_prefix("$=") {
             return Ok(Value::String(format!("={}", self.inside(literal, escape))));
         }
-        if let Some(expression) = text.strip_prefix('=') {
+        if let Some(expression) = expression(text) {
             return self.kept.evaluate(expression, self.vars);
         }
         if !text.contains('$') {

@@ -129,6 +129,18 @@ impl Vars {
         }
     }
 
+    /// What the runtime knows about the call.
+    pub fn of_call(&self) -> impl Iterator<Item = (String, Value)> {
+        let call = self.runtime.iter().filter(|(name, _)| name.starts_with("call."));
+        call.map(|(name, value)| (name.clone(), value.clone()))
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        if let Some(old) = self.own.remove(name) {
+            self.bytes = self.bytes.saturating_sub(json_bytes(&old) + name.len());
+        }
+    }
+
     pub fn set_runtime(&mut self, name: &str, value: Value) {
         self.runtime.insert(canonical(name).to_owned(), value);
     }

@@ -7,6 +7,8 @@
 //! Three things differ from plain CEL, for the sake of JSON: whole numbers and doubles mix freely, `${path}` may stand
 //! where a name may (for names that CEL can't write), and dotted names of variables are found by the longest one.
 
+pub(super) use compile::regex_of as pattern;
+
 mod compile;
 mod evaluate;
 mod functions;
