@@ -19,6 +19,7 @@ mod policy;
 pub mod run;
 #[doc(hidden)]
 pub mod sample;
+pub mod schema;
 pub mod script;
 pub mod source;
 pub mod stack;
