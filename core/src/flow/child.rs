@@ -81,7 +81,7 @@ impl Run {
         draft: &mut Draft,
         act: impl FnOnce(&mut Run, &mut Draft) -> Option<Block>,
     ) -> Option<Block> {
-        let Some(mut child) = self.child.take() else { return None };
+        let mut child = self.child.take()?;
         let mut inner = Draft::new(draft.now, draft.posture.clone());
         let block = act(&mut child, &mut inner);
         let id = child.id();

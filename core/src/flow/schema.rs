@@ -47,8 +47,8 @@ pub fn schema() -> Value {
                 "name": { "type": "string" },
                 "label": { "type": "string" },
                 "description": true,
-                "parameters": { "type": "object" },
-                "option": { "type": "object" },
+                "parameters": { "type": ["object", "null"] },
+                "option": { "type": ["object", "null"] },
                 "next": { "$ref": "#/$defs/target" },
                 "next_id": { "$ref": "#/$defs/target" },
                 "when": { "type": ["boolean", "string"] },
@@ -186,7 +186,7 @@ fn parameters(about: &str, declared: &[Parameter]) -> Value {
     }
     json!({
         "description": about,
-        "type": "object",
+        "type": ["object", "null"],
         "properties": properties,
         "required": required,
         "additionalProperties": false,
