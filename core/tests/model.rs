@@ -24,7 +24,7 @@ const WAITS: usize = 20;
 #[test]
 fn a_plain_interpreter_says_the_same() {
     let programs =
-        std::env::var("MODEL_PROGRAMS").ok().and_then(|text| text.parse().ok()).unwrap_or(PROGRAMS);
+        std::env::var_os("MODEL_PROGRAMS").and_then(|text| text.to_str()?.parse().ok()).unwrap_or(PROGRAMS);
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for seed in 0..programs {
         let program = Dice(seed).program();
@@ -78,7 +78,7 @@ fn machine(program: &Value, seed: u64) -> Said {
         let due = turn.wake_at.expect("it waits for something");
         (now.wall_ms, now.tick) = (now.wall_ms + due.since(now.tick).as_millis() as u64, due);
         // A crash at every wait changes nothing.
-        if seed % 16 == 0 {
+        if seed.is_multiple_of(16) {
             run = Run::restore(now, facts.iter()).expect("the facts fold");
         }
     }
@@ -342,7 +342,7 @@ impl Model {
                         self.follow(top, &action);
                     } else if let Some(target) = action["on_error"]["goto"].as_str() {
                         self.note(&action);
-                        assert!(self.jump(top, &target.to_owned()));
+                        assert!(self.jump(top, target));
                     } else if let Some(found) = self.frames.iter().rposition(|level| level.guard.is_some()) {
                         self.note(&action);
                         self.drop_to(found + 1);
@@ -479,7 +479,7 @@ impl Model {
 
     fn follow(&mut self, top: usize, action: &Value) {
         match action["next"].as_str() {
-            Some(next) => assert!(self.jump(top, &next.to_owned())),
+            Some(next) => assert!(self.jump(top, next)),
             None => self.frames[top].at += 1,
         }
     }
