@@ -7,7 +7,7 @@ use actix::Addr;
 use futures::FutureExt;
 use holdline_actors::call_registry::{CallRegistry, Count, Observe, fold_call};
 use holdline_actors::clock::Clock;
-use holdline_actors::journal_writer::{JournalWriter, List, Read, ReadRun};
+use holdline_actors::journal_writer::{AskHealth, JournalWriter, List, Read, ReadRun};
 use holdline_actors::port::journal::{Kind, Listed};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::flow::run::Run;
@@ -138,6 +138,9 @@ impl Directory for House {
                 Ok(census) if census.draining => reasons.push("draining".to_owned()),
                 Ok(_) => {}
                 Err(_) => reasons.push("registry".to_owned()),
+            }
+            if self.journal.send(AskHealth).await.is_ok_and(|health| health.is_failing()) {
+                reasons.push("journal".to_owned());
             }
             Ready { ready: reasons.is_empty(), reasons }
         }

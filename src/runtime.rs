@@ -14,10 +14,11 @@ use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
 use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
-use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::journal_writer::{Health, JournalWriter};
 use holdline_actors::port::audio::Audio;
-use holdline_actors::port::journal::{Journal, MemoryJournal};
+use holdline_actors::port::journal::{Journal, JournalError, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
+use holdline_actors::recovery::{self, Recovered};
 use holdline_core::CallId;
 use holdline_core::call::CallConfig;
 use holdline_core::front::FrontConfig;
@@ -29,8 +30,10 @@ use uuid::{NoContext, Timestamp, Uuid};
 use crate::adapter::audio::AudioPort;
 use crate::adapter::http::HttpPort;
 use crate::adapter::instance::instance_key;
+use crate::adapter::journal::OpenError;
+use crate::adapter::journal::sled::SledJournal;
 use crate::adapter::recordings::DiskRecordings;
-use crate::config::{Config, Speech};
+use crate::config::{Config, JournalKind, Speech};
 use crate::directory;
 use crate::flows::FlowLibrary;
 use crate::web::auth::Tokens;
@@ -65,6 +68,8 @@ pub struct Runtime {
     door: Arc<Door>,
     calls: Addr<CallRegistry>,
     flows: Addr<FlowRegistry>,
+    journal: Addr<JournalWriter>,
+    journal_health: Arc<Health>,
     directory: Arc<dyn Directory>,
     public: Arc<Public>,
     tokens: Tokens,
@@ -76,7 +81,9 @@ impl Runtime {
     /// Starts the actors on the current arbiter. `origin` is the public URL as the network sees it.
     pub fn start(config: &Config, origin: String, parts: Parts) -> Runtime {
         let clock = Clock::start();
-        let journal = JournalWriter::new(parts.journal).start();
+        let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
+        let journal_health = writer.health();
+        let journal = writer.start();
         let flows = FlowRegistry::new(clock, journal.clone()).start();
         let house = House {
             clock,
@@ -99,7 +106,8 @@ impl Runtime {
             overflow: config.calls.overflow_workflow.clone(),
             tally: Tally::default(),
         });
-        let directory = directory::shared(directory::House { calls: calls.clone(), journal, clock });
+        let directory =
+            directory::shared(directory::House { calls: calls.clone(), journal: journal.clone(), clock });
         let public = Arc::new(Public {
             door: door.clone(),
             trusted_proxies: config.public.trusted_proxies.clone(),
@@ -118,7 +126,34 @@ impl Runtime {
             }
         }
         let drain_timeout = config.calls.drain_timeout;
-        Runtime { door, calls, flows, directory, public, tokens, drain_timeout, library: parts.library }
+        let library = parts.library;
+        Runtime {
+            door,
+            calls,
+            flows,
+            journal,
+            journal_health,
+            directory,
+            public,
+            tokens,
+            drain_timeout,
+            library,
+        }
+    }
+
+    /// Goes on with what the process before this one left open. To be awaited before the first request is served.
+    pub async fn recover(&self) -> Result<Recovered, JournalError> {
+        let recovered = recovery::recover(&self.journal, &self.calls, &self.flows).await?;
+        let Recovered { calls, workflows, waiting } = recovered;
+        if recovered != Recovered::default() {
+            tracing::info!(calls, workflows, waiting, "going on with what was left open");
+        }
+        Ok(recovered)
+    }
+
+    /// How the journal does.
+    pub fn journal_health(&self) -> &Health {
+        &self.journal_health
     }
 
     /// The routes that the phone network asks.
@@ -182,9 +217,14 @@ impl Runtime {
     }
 }
 
-/// The in-memory journal, for where nothing else is configured.
-pub fn memory_journal() -> Box<dyn Journal> {
-    Box::new(MemoryJournal::new())
+/// The journal that a configuration asks for.
+pub fn journal(config: &Config) -> Result<Box<dyn Journal>, OpenError> {
+    let path = &config.journal.path;
+    std::fs::create_dir_all(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?;
+    Ok(match config.journal.kind {
+        JournalKind::Memory => Box::new(MemoryJournal::new()),
+        JournalKind::Sled => Box::new(SledJournal::open(path)?),
+    })
 }
 
 /// Where this instance keeps what is its own.
@@ -240,9 +280,8 @@ fn mint(wall_ms: u64) -> Uuid {
 /// The parts that a configuration asks for.
 pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
     let data = &config.journal.path;
-    std::fs::create_dir_all(data).map_err(|error| {
-        format!("can't make the data folder {}: {error}; [journal] path sets it", data.display())
-    })?;
+    // First of all, because it locks the folder.
+    let journal = journal(config)?;
     let library = Arc::new(FlowLibrary::load(config));
     let http = Arc::new(HttpPort::new(&config.http));
     Ok(Parts {
@@ -250,7 +289,7 @@ pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
         library: Some(library.clone()),
         audio: Arc::new(AudioPort::new(config, library.clone(), http)),
         recordings: Arc::new(DiskRecordings::start(&data.join("recordings"))?),
-        journal: memory_journal(),
+        journal,
         instance_key: instance_key(data)?,
     })
 }

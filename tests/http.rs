@@ -6,7 +6,7 @@ use holdline::config::{Config, Role, Secret, Token};
 use reqwest::Method;
 use support::crowd::counted;
 use support::hosted::Hosted;
-use support::wire::{Asker, Caller, Message};
+use support::wire::{Asker, Caller};
 use tokio_tungstenite::tungstenite;
 
 use std::time::Duration;
@@ -29,7 +29,8 @@ async fn a_body_is_too_large_before_it_is_forged_and_forged_before_it_is_unknown
     let (network, stranger) = (Asker::new(&hosted.public(), Some(KEY)), Asker::new(&hosted.public(), None));
     // `Pad=` and what fills a form to its last allowed byte.
     let full = "x".repeat(65_536 - "Pad=".len());
-    let table: [(&str, &Asker, &str, Vec<(&str, &str)>, u16); 6] = [
+    type Row<'a> = (&'a str, &'a Asker, &'a str, Vec<(&'a str, &'a str)>, u16);
+    let table: [Row<'_>; 6] = [
         ("larger than anything allowed", &stranger, "/webhooks/none", vec![("Pad", &full), ("a", "")], 413),
         ("large, and forged", &stranger, "/webhooks/none", vec![("Pad", &full)], 403),
         ("signed, for a workflow that is not there", &network, "/webhooks/none", vec![("Pad", &full)], 404),
@@ -113,7 +114,7 @@ async fn a_stream_must_say_in_time_whose_it_is() {
     quiet.start().await;
     let mut waits = Caller::open(quiet.asker.clone(), "echo", "waits").await;
     assert_eq!(waits.closed().await, Some(1008), "later than the quiet one's deadline");
-    let sound = echo(&mut quiet).await;
+    let sound = quiet.echo().await;
     assert_eq!(sound, counted(1, 1));
 }
 
@@ -121,7 +122,7 @@ async fn a_stream_must_say_in_time_whose_it_is() {
 async fn what_is_no_message_is_ignored_until_there_are_a_hundred_in_a_row() {
     let hosted = Hosted::start(&[ECHO], |_| ());
     let mut caller = Caller::begin(&hosted.public(), "echo", "noisy").await;
-    assert_eq!(echo(&mut caller).await, counted(1, 1));
+    assert_eq!(caller.echo().await, counted(1, 1));
     let wrong = [
         tungstenite::Message::binary(vec![0, 1, 2]),
         tungstenite::Message::text("{not json"),
@@ -134,7 +135,7 @@ async fn what_is_no_message_is_ignored_until_there_are_a_hundred_in_a_row() {
     for place in 0..99 {
         caller.send(wrong[place % wrong.len()].clone()).await;
     }
-    assert_eq!(echo(&mut caller).await, counted(1, 1), "99 are ignored, and a good one ends the row");
+    assert_eq!(caller.echo().await, counted(1, 1), "99 are ignored, and a good one ends the row");
     for place in 0..100 {
         caller.send(wrong[place % wrong.len()].clone()).await;
     }
@@ -145,7 +146,7 @@ async fn what_is_no_message_is_ignored_until_there_are_a_hundred_in_a_row() {
 async fn a_newer_document_takes_the_stream_over() {
     let hosted = Hosted::start(&[ECHO], |_| ());
     let mut first = Caller::begin(&hosted.public(), "echo", "twice").await;
-    assert_eq!(echo(&mut first).await, counted(1, 1));
+    assert_eq!(first.echo().await, counted(1, 1));
     let fields = [("CallSid", first.call_sid.as_str())];
     let document = first.asker.post("/webhooks/echo/next?x=1", &fields).await;
     let socket = first.asker.open(&document.stream_url()).await.unwrap();
@@ -153,7 +154,7 @@ async fn a_newer_document_takes_the_stream_over() {
     let mut second = Caller { asker, call_sid, stream_sid: "MZ2".into(), socket };
     second.start().await;
     assert_eq!(first.closed().await, Some(1000));
-    assert_eq!(echo(&mut second).await, counted(1, 1));
+    assert_eq!(second.echo().await, counted(1, 1));
 }
 
 #[tokio::test]
@@ -222,24 +223,4 @@ async fn a_token_is_needed_for_all_but_health_and_its_role_is_held_to() {
     for path in ["/health", "/ready"] {
         assert_eq!(control.get(path).await.status, 200, "{path}");
     }
-}
-
-/// Says one frame and gives back what is heard.
-async fn echo(caller: &mut Caller) -> Vec<u8> {
-    let sound = counted(1, 1);
-    // The echo may begin a moment after the stream: a caller says it until it is heard.
-    let mut again = tokio::time::interval(Duration::from_millis(20));
-    for _ in 0..500 {
-        again.tick().await;
-        caller.speak(&sound).await;
-        if let Ok(message) = tokio::time::timeout(Duration::from_millis(20), caller.next()).await {
-            match message {
-                Some(Message::Media(audio)) => {
-                    return audio;
-                }
-                other => panic!("expected sound, got {other:?}"),
-            }
-        }
-    }
-    panic!("nothing came back")
 }

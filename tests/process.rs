@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use support::crowd::counted;
 use support::until;
 use support::wire::{Asker, Caller};
 
@@ -50,6 +51,7 @@ async fn a_second_signal_stops_listening_and_then_hands_the_calls_over() {
     let folder = folder("");
     let server = Process::serve(folder.path());
     let mut caller = Caller::begin(&server.public, "echo", "handed over").await;
+    assert_eq!(caller.echo().await, counted(1, 1));
     let address = server.public_address();
     server.signal("TERM");
     let asker = caller.asker.clone();
@@ -66,26 +68,36 @@ async fn a_drain_that_takes_too_long_hands_the_calls_over() {
     let folder = folder("[calls]\ndrain_timeout = \"0s\"\n");
     let server = Process::serve(folder.path());
     let mut caller = Caller::begin(&server.public, "echo", "too long").await;
+    assert_eq!(caller.echo().await, counted(1, 1));
+    // Admitted, and has not said `start`.
+    let mut silent = Caller::open(caller.asker.clone(), "echo", "silent").await;
     server.signal("TERM");
-    assert_eq!(caller.closed().await, Some(1001));
+    assert_eq!((caller.closed().await, silent.closed().await), (Some(1001), Some(1001)));
     assert_eq!(server.ended().0, 0);
 }
 
 #[test]
 fn what_cannot_start_says_why_and_exits_3() {
-    let sled = folder("");
-    let text = CONFIG.replace("\"memory\"", "\"sled\"");
-    std::fs::write(sled.path().join("holdline.toml"), text).unwrap();
-    let (code, said) = failed(sled.path());
+    let home = folder("");
+    std::fs::write(home.path().join("taken"), "a file where a folder should be").unwrap();
+    std::fs::write(home.path().join("holdline.toml"), format!("{CONFIG}path = \"taken\"\n")).unwrap();
+    let (code, said) = failed(home.path());
     assert_eq!(code, 3, "{said}");
-    assert!(said.contains("holdline.toml:7:8: error:") && said.contains("not in this version yet"), "{said}");
-    assert!(said.contains("kind = \"memory\""), "the way out is named: {said}");
+    assert!(said.contains("can't keep data in") && said.contains("HOLDLINE__JOURNAL__PATH"), "{said}");
+
+    let text = CONFIG.replace("\"memory\"", "\"sled\"");
+    std::fs::write(home.path().join("holdline.toml"), &text).unwrap();
+    let first = Process::serve(home.path());
+    let (code, said) = failed(home.path());
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("in use by another holdline (process"), "{said}");
+    drop(first);
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let text = CONFIG.replacen("127.0.0.1:0", &address.to_string(), 1);
-    std::fs::write(sled.path().join("holdline.toml"), text).unwrap();
-    let (code, said) = failed(sled.path());
+    std::fs::write(home.path().join("holdline.toml"), text).unwrap();
+    let (code, said) = failed(home.path());
     assert_eq!(code, 3, "{said}");
     assert!(
         said.contains(&format!("can't listen on {address} for public: another program has that port")),

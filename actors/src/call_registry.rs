@@ -5,7 +5,7 @@
 
 use crate::alive::Alive;
 use crate::call_session::{Begin, CallSession, House, Mail, Reply};
-use crate::journal_writer::{Append, Close, Read};
+use crate::journal_writer::{Append, AskHealth, Close, Health, LookUp, Read, ReadSettled};
 use crate::obituary::{Died, Obituary};
 use crate::post::{Held, Posted};
 use actix::{
@@ -25,9 +25,13 @@ use tokio::sync::oneshot;
 /// Places for requests from outside.
 const MAILBOX: usize = 4096;
 /// Ended calls that are remembered, so that a late request does not start them anew.
-const ENDED_MAX: usize = 20_000;
-/// Requests that wait while their call is rebuilt.
+pub const ENDED_MAX: usize = 20_000;
+/// Requests that wait while their call is rebuilt or looked for.
 const WAITING_MAX: usize = 64;
+/// Calls that are looked for in the journal at once.
+const LOOKED_FOR_MAX: usize = 4096;
+/// Calls folded at once after a start, so that those whose webhook comes find the arbiter free.
+const FOLDED_AT_ONCE: usize = 8;
 
 pub struct CallRegistry {
     house: House,
@@ -36,10 +40,22 @@ pub struct CallRegistry {
     rows: BTreeMap<CallId, Row>,
     ended: BTreeMap<CallId, Ended>,
     ended_order: VecDeque<CallId>,
+    /// There may be calls that are over and no longer remembered here: the journal knows them.
+    forgets: bool,
+    looked_for: BTreeMap<CallId, Vec<Caller>>,
+    /// Calls of the process before this one that are still to be folded.
+    asleep: VecDeque<CallId>,
+    health: Option<Arc<Health>>,
     /// Who waits for the last call to end.
     last_end: Vec<oneshot::Sender<()>>,
     /// Sessions and their flows.
     alive: Alive,
+}
+
+/// Who waits for what the journal says of a call.
+enum Caller {
+    Arrive(Box<Arrive>),
+    Deliver(Box<Deliver>),
 }
 
 struct Row {
@@ -48,8 +64,14 @@ struct Row {
 }
 
 enum Session {
-    Up { mail: Held<Mail> },
-    Rebuilding { waiting: Vec<(Request, oneshot::Sender<Outcome>)> },
+    Up {
+        mail: Held<Mail>,
+    },
+    /// Open in the journal, not yet folded.
+    Asleep,
+    Rebuilding {
+        waiting: Vec<(Request, oneshot::Sender<Outcome>)>,
+    },
 }
 
 struct Ended {
@@ -77,6 +99,8 @@ pub enum NotHere {
         rejected: bool,
     },
     TurnedAway,
+    /// It would be a new call, and the journal can't be written.
+    Unwritable,
 }
 
 impl CallRegistry {
@@ -88,6 +112,10 @@ impl CallRegistry {
             rows: BTreeMap::new(),
             ended: BTreeMap::new(),
             ended_order: VecDeque::new(),
+            forgets: false,
+            looked_for: BTreeMap::new(),
+            asleep: VecDeque::new(),
+            health: None,
             last_end: Vec::new(),
             alive: Alive::default(),
         }
@@ -142,6 +170,10 @@ impl CallRegistry {
                     waiting.push((request, reply));
                 }
             }
+            Session::Asleep => {
+                row.session = Session::Rebuilding { waiting: vec![(request, reply)] };
+                self.wake(call.clone(), ctx);
+            }
             Session::Up { mail } => {
                 let workflow = row.workflow.clone();
                 let (sender, answered) = oneshot::channel::<Reply>();
@@ -171,6 +203,7 @@ impl CallRegistry {
         while self.ended_order.len() > ENDED_MAX {
             if let Some(oldest) = self.ended_order.pop_front() {
                 self.ended.remove(&oldest);
+                self.forgets = true;
             }
         }
     }
@@ -208,39 +241,69 @@ impl CallRegistry {
         }));
     }
 
-    /// Folds a call from its facts, and starts its session again.
-    fn rebuild(&mut self, call: CallId, ctx: &mut Context<Self>) {
+    /// Folds a call of the process before this one.
+    fn wake(&mut self, call: CallId, ctx: &mut Context<Self>) {
         let reading = self.house.journal.send(Read(Key::Call(call.clone())));
         ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
-            let Ok(Ok(entries)) = read else {
-                tracing::error!(%call, "a call could not be read back");
-                actor.forget(&call);
-                return;
-            };
-            let now = actor.house.clock.now();
-            let Some(state) = fold_call(&entries) else {
-                // It died before anything was written: the network's next request begins it.
-                actor.forget(&call);
-                return;
-            };
-            let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-            let run = Run::restore(now, run_facts(facts.iter())).ok().map(Box::new);
-            let workflow = state.workflow.clone();
-            let machine = if run.is_none() && state.flow_over.is_none() {
-                // Without its flow nothing would ever answer for it, nor end it.
-                tracing::error!(%call, "a call's flow could not be folded from its facts; the call is ended");
-                Call::lost(now, actor.config.clone(), state)
-            } else {
-                Call::restore(now, actor.config.clone(), state)
-            };
-            actor.start(call, workflow, machine, Begin::Restored { run }, ctx);
+            actor.fold(call, read.ok().and_then(Result::ok), ctx);
         }));
     }
 
-    /// A call that dies again and again is ended, with the reason `internal`.
-    fn give_up(&mut self, call: CallId, ctx: &mut Context<Self>) {
-        tracing::error!(%call, "a call died again within seconds of being rebuilt; it is ended");
-        let reading = self.house.journal.send(Read(Key::Call(call.clone())));
+    /// One more of those that nobody has asked for yet.
+    fn wake_next(&mut self, ctx: &mut Context<Self>) {
+        while let Some(call) = self.asleep.pop_front() {
+            let Some(row) = self.rows.get_mut(&call) else { continue };
+            if let Session::Asleep = row.session {
+                row.session = Session::Rebuilding { waiting: Vec::new() };
+                let reading = self.house.journal.send(Read(Key::Call(call.clone())));
+                ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
+                    actor.fold(call, read.ok().and_then(Result::ok), ctx);
+                    actor.wake_next(ctx);
+                }));
+                return;
+            }
+        }
+    }
+
+    /// Folds a call whose session has died: with what it had still asked to be written.
+    fn rebuild(&mut self, call: CallId, ctx: &mut Context<Self>) {
+        let reading = self.house.journal.send(ReadSettled(Key::Call(call.clone())));
+        ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
+            actor.fold(call, read.ok().and_then(Result::ok), ctx);
+        }));
+    }
+
+    /// Starts a call's session from its facts.
+    fn fold(&mut self, call: CallId, read: Option<Vec<Entry>>, ctx: &mut Context<Self>) {
+        let Some(entries) = read else {
+            tracing::error!(%call, "a call could not be read back");
+            self.forgets = true; // it must not begin anew
+            self.forget(&call);
+            return;
+        };
+        let now = self.house.clock.now();
+        let Some(state) = fold_call(&entries) else {
+            // It died before anything was written: the network's next request begins it.
+            self.forget(&call);
+            return;
+        };
+        let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
+        let run = Run::restore(now, run_facts(facts.iter())).ok().map(Box::new);
+        let workflow = state.workflow.clone();
+        let machine = if run.is_none() && state.flow_over.is_none() {
+            // Without its flow nothing would ever answer for it, nor end it.
+            tracing::error!(%call, "a call's flow could not be folded from its facts; the call is ended");
+            Call::lost(now, self.config.clone(), state, "the call's flow could not be read back")
+        } else {
+            Call::restore(now, self.config.clone(), state)
+        };
+        self.start(call, workflow, machine, Begin::Restored { run }, ctx);
+    }
+
+    /// A call that can't go on is ended, with the reason `internal`.
+    fn give_up(&mut self, call: CallId, why: &'static str, ctx: &mut Context<Self>) {
+        tracing::error!(%call, why, "a call is given up");
+        let reading = self.house.journal.send(ReadSettled(Key::Call(call.clone())));
         ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
             let state = read.ok().and_then(Result::ok).and_then(|entries| fold_call(&entries));
             let Some(state) = state else {
@@ -248,9 +311,64 @@ impl CallRegistry {
                 return;
             };
             let workflow = state.workflow.clone();
-            let machine = Call::lost(actor.house.clock.now(), actor.config.clone(), state);
+            let machine = Call::lost(actor.house.clock.now(), actor.config.clone(), state, why);
             actor.start(call, workflow, machine, Begin::Restored { run: None }, ctx);
         }));
+    }
+
+    /// Whether the journal has to be asked before anything is said of this call.
+    fn is_strange(&self, call: &CallId) -> bool {
+        self.forgets && !self.rows.contains_key(call) && !self.ended.contains_key(call)
+    }
+
+    /// Asks the journal what became of a call that nobody here remembers.
+    fn look_for(&mut self, call: CallId, caller: Caller, ctx: &mut Context<Self>) {
+        if let Some(callers) = self.looked_for.get_mut(&call) {
+            if callers.len() < WAITING_MAX {
+                callers.push(caller);
+            }
+            return;
+        }
+        if self.looked_for.len() >= LOOKED_FOR_MAX {
+            return; // the dropped reply says that there is no answer
+        }
+        self.looked_for.insert(call.clone(), vec![caller]);
+        let looking = self.house.journal.send(LookUp(Key::Call(call.clone())));
+        ctx.spawn(looking.into_actor(self).map(move |found, actor, ctx| {
+            let callers = actor.looked_for.remove(&call).unwrap_or_default();
+            match found {
+                Ok(Ok(Some(story))) => {
+                    let workflow = story.workflow.unwrap_or_else(|| WorkflowId(String::new()));
+                    if story.ended_ms.is_some() {
+                        actor.remember_end(call, workflow, story.rejected);
+                    } else {
+                        actor.recall(call, workflow);
+                    }
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => {
+                    // A call that may be over must not begin again: the network asks once more.
+                    tracing::error!(%call, %error, "the journal could not be asked for a call");
+                    return;
+                }
+                Err(_) => return,
+            }
+            for caller in callers {
+                match caller {
+                    Caller::Arrive(arrive) => actor.arrive(*arrive, ctx),
+                    Caller::Deliver(deliver) => actor.deliver(*deliver, ctx),
+                }
+            }
+        }));
+    }
+
+    fn recall(&mut self, call: CallId, workflow: WorkflowId) {
+        self.roster.reopen(&call);
+        self.rows.entry(call).or_insert(Row { workflow, session: Session::Asleep });
+    }
+
+    fn can_write(&self) -> bool {
+        self.health.as_ref().is_none_or(|health| !health.is_failing())
     }
 
     fn forget(&mut self, call: &CallId) {
@@ -287,6 +405,8 @@ impl Actor for CallRegistry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        let asked = self.house.journal.send(AskHealth);
+        ctx.spawn(asked.into_actor(self).map(|health, actor, _| actor.health = health.ok()));
     }
 }
 
@@ -308,6 +428,18 @@ impl Handler<Arrive> for CallRegistry {
 
     fn handle(&mut self, arrive: Arrive, ctx: &mut Self::Context) {
         let CallFact::Arrived { arrival, .. } = &arrive.new.arrived else { return };
+        if self.is_strange(&arrival.call) {
+            let call = arrival.call.clone();
+            self.look_for(call, Caller::Arrive(Box::new(arrive)), ctx);
+        } else {
+            self.arrive(arrive, ctx);
+        }
+    }
+}
+
+impl CallRegistry {
+    fn arrive(&mut self, arrive: Arrive, ctx: &mut Context<Self>) {
+        let CallFact::Arrived { arrival, .. } = &arrive.new.arrived else { return };
         let call = arrival.call.clone();
         if let Some(ended) = self.ended.get(&call) {
             let other = ended.workflow != arrive.workflow;
@@ -318,6 +450,10 @@ impl Handler<Arrive> for CallRegistry {
         }
         if self.rows.get(&call).is_some_and(|row| row.workflow != arrive.workflow) {
             let _ = arrive.reply.send(Err(NotHere::OtherWorkflow));
+            return;
+        }
+        if !self.rows.contains_key(&call) && !self.can_write() {
+            let _ = arrive.reply.send(Err(NotHere::Unwritable));
             return;
         }
         match self.roster.arrive(&call) {
@@ -357,6 +493,17 @@ impl Handler<Deliver> for CallRegistry {
     type Result = ();
 
     fn handle(&mut self, deliver: Deliver, ctx: &mut Self::Context) {
+        if self.is_strange(&deliver.call) {
+            let call = deliver.call.clone();
+            self.look_for(call, Caller::Deliver(Box::new(deliver)), ctx);
+        } else {
+            self.deliver(deliver, ctx);
+        }
+    }
+}
+
+impl CallRegistry {
+    fn deliver(&mut self, deliver: Deliver, ctx: &mut Context<Self>) {
         let Deliver { call, workflow, request, reply } = deliver;
         let known = self.rows.get(&call).map(|row| &row.workflow);
         let known = known.or_else(|| self.ended.get(&call).map(|ended| &ended.workflow));
@@ -375,7 +522,12 @@ impl Handler<Died<CallId>> for CallRegistry {
 
     fn handle(&mut self, died: Died<CallId>, ctx: &mut Self::Context) {
         let call = died.who;
-        match self.roster.died(self.house.clock.now(), &call, died.panicked) {
+        let death = if died.gave_up {
+            self.roster.gave_up(&call)
+        } else {
+            self.roster.died(self.house.clock.now(), &call, died.panicked)
+        };
+        match death {
             Death::Forget => {
                 if let Some(row) = self.rows.remove(&call) {
                     self.remember_end(call, row.workflow, false);
@@ -383,7 +535,9 @@ impl Handler<Died<CallId>> for CallRegistry {
                 self.tell_if_empty();
             }
             verdict => {
-                tracing::error!(%call, "a session panicked");
+                if died.panicked {
+                    tracing::error!(%call, "a session panicked");
+                }
                 if let Some(row) = self.rows.get_mut(&call) {
                     row.session = Session::Rebuilding { waiting: Vec::new() };
                 }
@@ -391,14 +545,43 @@ impl Handler<Died<CallId>> for CallRegistry {
                     self.rebuild(call, ctx);
                 } else {
                     self.roster.reopen(&call);
-                    self.give_up(call, ctx);
+                    let why = if died.gave_up {
+                        "the call's facts could not be written in time"
+                    } else {
+                        "the call's session panicked repeatedly"
+                    };
+                    self.give_up(call, why, ctx);
                 }
             }
         }
     }
 }
 
-/// Goes on with a call that was found in the journal.
+/// Goes on with calls that were found in the journal: each as soon as it is asked for, all of them in time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Recall {
+    pub open: Vec<(CallId, WorkflowId)>,
+    /// The journal also holds calls that are over.
+    pub knows_ended: bool,
+}
+
+impl Handler<Recall> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, recall: Recall, ctx: &mut Self::Context) {
+        self.forgets |= recall.knows_ended;
+        for (call, workflow) in recall.open {
+            self.recall(call.clone(), workflow);
+            self.asleep.push_back(call);
+        }
+        for _ in 0..FOLDED_AT_ONCE {
+            self.wake_next(ctx);
+        }
+    }
+}
+
+/// Goes on with one call that was found in the journal.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Reopen {
@@ -410,10 +593,26 @@ impl Handler<Reopen> for CallRegistry {
     type Result = ();
 
     fn handle(&mut self, Reopen { call, workflow }: Reopen, ctx: &mut Self::Context) {
-        self.roster.reopen(&call);
-        let session = Session::Rebuilding { waiting: Vec::new() };
-        self.rows.insert(call.clone(), Row { workflow, session });
-        self.rebuild(call, ctx);
+        self.recall(call.clone(), workflow);
+        self.asleep.push_back(call);
+        self.wake_next(ctx);
+    }
+}
+
+/// A call of an earlier process that is over: a late request of its must not start it anew.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Remember {
+    pub call: CallId,
+    pub workflow: WorkflowId,
+    pub rejected: bool,
+}
+
+impl Handler<Remember> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Remember { call, workflow, rejected }: Remember, _: &mut Self::Context) {
+        self.remember_end(call, workflow, rejected);
     }
 }
 

@@ -20,6 +20,7 @@ use holdline_core::scene::RecordingReport;
 use holdline_core::{CallId, Machine, WorkflowId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Places in a session's mailbox: a stream's credit, and room for what comes beside it.
@@ -28,6 +29,9 @@ const MAILBOX: usize = 256;
 pub const SOCKET_CREDIT: u32 = 64;
 /// Requests that wait for their answers.
 const ASKS_MAX: usize = 64;
+
+/// A step that can't be written plays out meanwhile; after this the call ends.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every session of a house shares.
 #[derive(Clone)]
@@ -177,17 +181,24 @@ impl CallSession {
             append.await.ok()?;
             done.await.ok()
         };
+        let wait = tokio::time::timeout(WRITE_PATIENCE, wait);
         ctx.spawn(wait.into_actor(self).map(|result, actor, ctx| match result {
-            Some(Ok(())) => actor.release(ctx),
-            Some(Err(error)) => actor.cannot_write(&error.to_string(), ctx),
-            None => actor.cannot_write("the journal is gone", ctx),
+            Ok(Some(Ok(()))) => actor.release(ctx),
+            Ok(Some(Err(error))) => actor.cannot_write(&error.to_string(), ctx),
+            Ok(None) => actor.cannot_write("the journal is gone", ctx),
+            Err(_) => actor.cannot_write("the disk takes nothing", ctx),
         }));
         Done::Later
     }
 
-    /// Nothing may be seen that is not written: the call is left to whoever reads the journal next.
+    /// Nothing may be seen that is not written: the call ends. What it decided last stays queued at the journal, and
+    /// whoever reads it there next writes down why it ended.
     fn cannot_write(&mut self, why: &str, ctx: &mut Context<Self>) {
         tracing::error!(call = %self.driver.machine().state().arrival.call, why, "facts could not be written");
+        for socket in self.sockets.values() {
+            socket.out.post(SocketOut::Close(1011));
+        }
+        self.obituary.gave_up();
         ctx.stop();
     }
 

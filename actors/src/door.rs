@@ -363,6 +363,10 @@ impl Door {
                 document(twiml::reject("busy"))
             }
             Err(NotHere::Unknown | NotHere::OtherWorkflow) => not_found(),
+            Err(NotHere::Unwritable) => {
+                self.tally.count("call_unwritable");
+                unavailable("the journal cannot be written; new calls are not taken")
+            }
         }
     }
 

@@ -5,22 +5,26 @@ use crate::clock::Clock;
 use crate::journal_writer::{JournalWriter, ReadRun};
 use crate::obituary::Died;
 use crate::parent_workflow::{ParentWorkflow, Tell};
+use crate::port::journal::JournalError;
 use crate::post::Held;
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Message, ResponseActFuture,
+    WrapFuture,
 };
 use holdline_core::call::Input as CallInput;
-use holdline_core::fact::Fact;
+use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::workflow::Workflow;
 use holdline_core::{CallId, RunId, Tick};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Places for completions; a call tells its own again until it is acknowledged.
 const MAILBOX: usize = 1024;
 /// A workflow that panics twice within this time would do so for ever.
 const REBUILD_EVERY: Duration = Duration::from_secs(10);
+/// Main workflows folded at once after a start.
+const FOLDED_AT_ONCE: usize = 8;
 
 pub struct FlowRegistry {
     clock: Clock,
@@ -28,44 +32,66 @@ pub struct FlowRegistry {
     live: BTreeMap<RunId, Held<Tell>>,
     /// When those that panicked were last rebuilt.
     rebuilt: BTreeMap<RunId, Tick>,
+    /// Main workflows of the process before this one that are still to be folded.
+    asleep: VecDeque<RunId>,
 }
+
+/// What the journal says of a run's story.
+type ReadBack = Result<Result<Option<(Key, Vec<Entry>)>, JournalError>, MailboxError>;
 
 impl FlowRegistry {
     pub fn new(clock: Clock, journal: Addr<JournalWriter>) -> FlowRegistry {
-        FlowRegistry { clock, journal, live: BTreeMap::new(), rebuilt: BTreeMap::new() }
+        FlowRegistry {
+            clock,
+            journal,
+            live: BTreeMap::new(),
+            rebuilt: BTreeMap::new(),
+            asleep: VecDeque::new(),
+        }
     }
 
     /// Folds a main workflow from its facts and wakes it.
     fn wake(&mut self, run: RunId, tell: Option<Tell>, ctx: &mut Context<Self>) {
         let reading = self.journal.send(ReadRun(run));
+        ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| actor.fold(run, read, tell, ctx)));
+    }
+
+    fn wake_next(&mut self, ctx: &mut Context<Self>) {
+        let Some(run) = self.asleep.pop_front() else { return };
+        let reading = self.journal.send(ReadRun(run));
         ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
-            let entries = match read {
-                Ok(Ok(Some((_, entries)))) => entries,
-                Ok(Ok(None)) => {
-                    tracing::error!(%run, "a completion came for a main workflow that the journal does not know");
-                    // Nobody is left to take it: the call need not tell it for ever.
-                    if let Some(Tell::CallOver(Completed { session, .. })) = tell {
-                        session.post(Mail::Input(CallInput::Acked));
-                    }
-                    return;
-                }
-                Ok(Err(error)) => {
-                    tracing::error!(%run, %error, "a main workflow could not be read");
-                    return;
-                }
-                Err(_) => return,
-            };
-            let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-            let Some(workflow) = Workflow::restore(actor.clock.now(), facts.iter()) else {
-                tracing::error!(%run, "a main workflow could not be folded from its facts");
-                return;
-            };
-            let held = actor.live.entry(run).or_insert_with(|| {
-                let parent = ParentWorkflow::new(actor.clock, actor.journal.clone(), run, workflow, ctx.address());
-                Held::new(parent.start())
-            });
-            held.post(tell.unwrap_or(Tell::Resume));
+            actor.fold(run, read, None, ctx);
+            actor.wake_next(ctx);
         }));
+    }
+
+    fn fold(&mut self, run: RunId, read: ReadBack, tell: Option<Tell>, ctx: &mut Context<Self>) {
+        let entries = match read {
+            Ok(Ok(Some((_, entries)))) => entries,
+            Ok(Ok(None)) => {
+                tracing::error!(%run, "a completion came for a main workflow that the journal does not know");
+                // Nobody is left to take it: the call need not tell it for ever.
+                if let Some(Tell::CallOver(Completed { session, .. })) = tell {
+                    session.post(Mail::Input(CallInput::Acked));
+                }
+                return;
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%run, %error, "a main workflow could not be read");
+                return;
+            }
+            Err(_) => return,
+        };
+        let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
+        let Some(workflow) = Workflow::restore(self.clock.now(), facts.iter()) else {
+            tracing::error!(%run, "a main workflow could not be folded from its facts");
+            return;
+        };
+        let held = self.live.entry(run).or_insert_with(|| {
+            let parent = ParentWorkflow::new(self.clock, self.journal.clone(), run, workflow, ctx.address());
+            Held::new(parent.start())
+        });
+        held.post(tell.unwrap_or(Tell::Resume));
     }
 }
 
@@ -122,7 +148,23 @@ impl Handler<Died<RunId>> for FlowRegistry {
     }
 }
 
-/// Goes on with a main workflow that was found in the journal.
+/// Goes on with main workflows that were found in the journal, a few at a time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Recall(pub Vec<RunId>);
+
+impl Handler<Recall> for FlowRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Recall(runs): Recall, ctx: &mut Self::Context) {
+        self.asleep.extend(runs);
+        for _ in 0..FOLDED_AT_ONCE {
+            self.wake_next(ctx);
+        }
+    }
+}
+
+/// Goes on with one main workflow that was found in the journal.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Reopen(pub RunId);

@@ -1,26 +1,218 @@
 //! Owns the journal. Many stories share one writer; it asks nobody.
+//!
+//! A store that blocks is written on a thread of its own and read on another one, so that no arbiter ever waits for a
+//! disk, and no commit for a reader. One that does not stays where its owner is, and with it under a clock that tests
+//! can hold.
 
-use crate::port::journal::{Journal, JournalError, Kind, Listed};
-use actix::{Actor, Context, Handler, Message};
+mod desk;
+mod lane;
+
+pub use desk::Health;
+
+use crate::clock::Clock;
+use crate::port::journal::{Journal, JournalError, Kind, Listed, Story};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WrapFuture,
+};
+use desk::{Desk, Job, Keep, TIDY_EVERY};
 use holdline_core::RunId;
 use holdline_core::fact::{Entry, Key};
+use lane::{Lane, Worker};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// Places in the mailbox; who finds none waits for one.
+const MAILBOX: usize = 4096;
+/// Jobs that wait for the writing thread. A story has one batch under way at a time, so this is a bound on stories.
+const WRITES_MAX: usize = 1_000_000;
+/// Questions that wait for the reading thread.
+const READS_MAX: usize = 65_536;
+
 pub struct JournalWriter {
-    journal: Box<dyn Journal>,
+    place: Place,
+    health: Arc<Health>,
+}
+
+enum Place {
+    /// On its owner's own thread; `retrying` while a timer runs that tries a failed batch again.
+    Here {
+        desk: Desk,
+        retrying: bool,
+    },
+    Apart(Threads),
+    /// Not yet started.
+    Unborn(Option<(Box<dyn Journal>, Option<Keep>)>),
+}
+
+type Question = Box<dyn FnOnce(&dyn Journal) + Send>;
+
+struct Threads {
+    writing: Arc<Lane<Job>>,
+    reading: Arc<Lane<Question>>,
+    handles: Vec<JoinHandle<()>>,
 }
 
 impl JournalWriter {
     pub fn new(journal: Box<dyn Journal>) -> JournalWriter {
-        JournalWriter { journal }
+        JournalWriter { place: Place::Unborn(Some((journal, None))), health: Arc::default() }
+    }
+
+    /// Deletes stories so long after their end.
+    pub fn keeping(mut self, clock: Clock, retention: Duration) -> JournalWriter {
+        if let Place::Unborn(Some((_, keep))) = &mut self.place {
+            *keep = Some(Keep { clock, retention });
+        }
+        self
+    }
+
+    pub fn health(&self) -> Arc<Health> {
+        self.health.clone()
+    }
+
+    fn write(&mut self, job: Job, ctx: &mut Context<Self>) {
+        match &mut self.place {
+            Place::Here { desk, retrying } => {
+                if desk.waiting() >= WRITES_MAX {
+                    refuse(job);
+                    return;
+                }
+                let ends = matches!(job, Job::Close(_));
+                desk.put([job]);
+                if !*retrying {
+                    self.work_here(ctx);
+                }
+                if let (true, Place::Here { desk, .. }) = (ends, &mut self.place) {
+                    desk.tidy();
+                }
+            }
+            Place::Apart(threads) => {
+                if let Err(job) = threads.writing.put(job) {
+                    refuse(job);
+                }
+            }
+            Place::Unborn(_) => refuse(job),
+        }
+    }
+
+    /// A failing journal is tried again and again.
+    #[allow(clippy::disallowed_methods)] // a leaf without a machine: this is its one timer
+    fn work_here(&mut self, ctx: &mut Context<Self>) {
+        let Place::Here { desk, retrying } = &mut self.place else { return };
+        let pause = desk.work();
+        *retrying = pause.is_some();
+        if let Some(pause) = pause {
+            ctx.spawn(tokio::time::sleep(pause).into_actor(self).map(|(), actor, ctx| actor.work_here(ctx)));
+        }
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Journal) -> Result<T, JournalError> + Send + 'static,
+    ) -> ResponseFuture<Result<T, JournalError>> {
+        let closed = || JournalError::Closed("its thread has ended, or far too many ask it".to_owned());
+        match &self.place {
+            Place::Here { desk, .. } => Box::pin(std::future::ready(question(&*desk.journal))),
+            Place::Apart(threads) => {
+                let (reply, answered) = oneshot::channel();
+                let question = move |journal: &dyn Journal| {
+                    let _ = reply.send(question(journal));
+                };
+                // A question that finds no place is dropped, and its reply with it.
+                let _ = threads.reading.put(Box::new(question));
+                Box::pin(async move { answered.await.unwrap_or_else(|_| Err(closed())) })
+            }
+            Place::Unborn(_) => Box::pin(std::future::ready(Err(closed()))),
+        }
+    }
+}
+
+/// The dropped replies of other jobs say the same.
+fn refuse(job: Job) {
+    if let Job::Append { written, .. } | Job::Delete { done: written, .. } = job {
+        let why = "its thread has ended, or far too much waits to be written".to_owned();
+        let _ = written.send(Err(JournalError::Closed(why)));
+    }
+}
+
+impl Threads {
+    fn start(
+        journal: Box<dyn Journal>,
+        reader: Box<dyn Journal>,
+        health: Arc<Health>,
+        keep: Option<Keep>,
+    ) -> Threads {
+        let (writing, jobs) = Lane::new(WRITES_MAX);
+        let (reading, questions) = Lane::new(READS_MAX);
+        let desk = Desk::new(journal, health, keep);
+        let handles = [
+            spawn("journal-writer", move || write_on(desk, &jobs)),
+            spawn("journal-reader", move || read_on(&*reader, &questions)),
+        ];
+        Threads { writing, reading, handles: handles.into_iter().flatten().collect() }
+    }
+}
+
+/// A lane whose thread could not be started is closed by its dropped worker: every job comes back.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
+        Ok(handle) => Some(handle),
+        Err(error) => {
+            tracing::error!(name, %error, "a thread could not be started");
+            None
+        }
+    }
+}
+
+fn write_on(mut desk: Desk, jobs: &Worker<Job>) {
+    let mut wait = Duration::ZERO;
+    while let Some(taken) = jobs.take(wait) {
+        desk.put(taken);
+        while let Some(pause) = desk.work() {
+            if !jobs.rest(pause) {
+                return; // the house closes: whoever still waits is told by its dropped reply
+            }
+        }
+        wait = desk.tidy();
+    }
+}
+
+fn read_on(journal: &dyn Journal, questions: &Worker<Question>) {
+    while let Some(taken) = questions.take(TIDY_EVERY) {
+        for question in taken {
+            question(journal);
+        }
+    }
+}
+
+impl Drop for Threads {
+    /// What was asked to be written is written before the journal's owner is gone.
+    fn drop(&mut self) {
+        self.writing.close();
+        self.reading.close();
+        for handle in self.handles.drain(..) {
+            let _ = handle.join();
+        }
     }
 }
 
 impl Actor for JournalWriter {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let Place::Unborn(unborn) = &mut self.place else { return };
+        let Some((journal, keep)) = unborn.take() else { return };
+        let health = self.health.clone();
+        self.place = match journal.reader() {
+            Some(reader) => Place::Apart(Threads::start(journal, reader, health, keep)),
+            None => Place::Here { desk: Desk::new(journal, health, keep), retrying: false },
+        };
+    }
 }
 
-/// One batch; `written` fires when it is durable.
+/// One batch; `written` fires when it is durable. While the disk fails it waits, and with it whatever stands behind it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Append {
@@ -30,21 +222,36 @@ pub struct Append {
 
 impl Handler<Append> for JournalWriter {
     type Result = ();
-    fn handle(&mut self, append: Append, _: &mut Self::Context) {
-        let result = self.journal.append(&append.batch);
-        // Whoever asked may be gone; what was written stays written.
-        let _ = append.written.send(result);
+    fn handle(&mut self, Append { batch, written }: Append, ctx: &mut Self::Context) {
+        self.write(Job::Append { batch, written }, ctx);
     }
 }
 
+/// A story as it is on disk.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<Entry>, JournalError>")]
 pub struct Read(pub Key);
 
 impl Handler<Read> for JournalWriter {
-    type Result = Result<Vec<Entry>, JournalError>;
+    type Result = ResponseFuture<Result<Vec<Entry>, JournalError>>;
     fn handle(&mut self, Read(key): Read, _: &mut Self::Context) -> Self::Result {
-        self.journal.read(&key)
+        self.ask(move |journal| journal.read(&key))
+    }
+}
+
+/// A story with everything that was asked to be written before this: for whoever goes on with it. It waits for the
+/// disk.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Entry>, JournalError>")]
+pub struct ReadSettled(pub Key);
+
+impl Handler<ReadSettled> for JournalWriter {
+    type Result = ResponseFuture<Result<Vec<Entry>, JournalError>>;
+    fn handle(&mut self, ReadSettled(key): ReadSettled, ctx: &mut Self::Context) -> Self::Result {
+        let (reply, settled) = oneshot::channel();
+        self.write(Job::Settled { key, reply }, ctx);
+        let closed = || JournalError::Closed("its thread has ended".to_owned());
+        Box::pin(async move { settled.await.unwrap_or_else(|_| Err(closed())) })
     }
 }
 
@@ -54,11 +261,25 @@ impl Handler<Read> for JournalWriter {
 pub struct ReadRun(pub RunId);
 
 impl Handler<ReadRun> for JournalWriter {
-    type Result = Result<Option<(Key, Vec<Entry>)>, JournalError>;
+    type Result = ResponseFuture<Result<Option<(Key, Vec<Entry>)>, JournalError>>;
     fn handle(&mut self, ReadRun(run): ReadRun, _: &mut Self::Context) -> Self::Result {
-        let Some(key) = self.journal.story_of(&run)? else { return Ok(None) };
-        let entries = self.journal.read(&key)?;
-        Ok(Some((key, entries)))
+        self.ask(move |journal| {
+            let Some(key) = journal.story_of(&run)? else { return Ok(None) };
+            let entries = journal.read(&key)?;
+            Ok(Some((key, entries)))
+        })
+    }
+}
+
+/// What is known of a story without folding it.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Story>, JournalError>")]
+pub struct LookUp(pub Key);
+
+impl Handler<LookUp> for JournalWriter {
+    type Result = ResponseFuture<Result<Option<Story>, JournalError>>;
+    fn handle(&mut self, LookUp(key): LookUp, _: &mut Self::Context) -> Self::Result {
+        self.ask(move |journal| journal.story(&key))
     }
 }
 
@@ -72,26 +293,40 @@ pub struct List {
 }
 
 impl Handler<List> for JournalWriter {
-    type Result = Result<Vec<(Listed, Vec<Entry>)>, JournalError>;
+    type Result = ResponseFuture<Result<Vec<(Listed, Vec<Entry>)>, JournalError>>;
     fn handle(&mut self, list: List, _: &mut Self::Context) -> Self::Result {
-        let rows = self.journal.list(list.kind, list.after, list.limit)?;
-        rows.into_iter()
-            .map(|row| {
-                let entries = self.journal.read(&row.key)?;
-                Ok((row, entries))
-            })
-            .collect()
+        self.ask(move |journal| {
+            let rows = journal.list(list.kind, list.after, list.limit)?;
+            let with_facts = |row: Listed| journal.read(&row.key).map(|entries| (row, entries));
+            rows.into_iter().map(with_facts).collect()
+        })
     }
 }
 
+/// A story is over. What was asked to be written before is written before.
 #[derive(Message)]
-#[rtype(result = "Result<(), JournalError>")]
+#[rtype(result = "()")]
 pub struct Close(pub Key);
 
 impl Handler<Close> for JournalWriter {
-    type Result = Result<(), JournalError>;
-    fn handle(&mut self, Close(key): Close, _: &mut Self::Context) -> Self::Result {
-        self.journal.close(&key)
+    type Result = ();
+    fn handle(&mut self, Close(key): Close, ctx: &mut Self::Context) {
+        self.write(Job::Close(key), ctx);
+    }
+}
+
+/// Forgets a story, over or not.
+#[derive(Message)]
+#[rtype(result = "Result<(), JournalError>")]
+pub struct Delete(pub Key);
+
+impl Handler<Delete> for JournalWriter {
+    type Result = ResponseFuture<Result<(), JournalError>>;
+    fn handle(&mut self, Delete(key): Delete, ctx: &mut Self::Context) -> Self::Result {
+        let (done, deleted) = oneshot::channel();
+        self.write(Job::Delete { key, done }, ctx);
+        let closed = || JournalError::Closed("its thread has ended".to_owned());
+        Box::pin(async move { deleted.await.unwrap_or_else(|_| Err(closed())) })
     }
 }
 
@@ -100,8 +335,44 @@ impl Handler<Close> for JournalWriter {
 pub struct OpenKeys;
 
 impl Handler<OpenKeys> for JournalWriter {
-    type Result = Result<Vec<Key>, JournalError>;
+    type Result = ResponseFuture<Result<Vec<Key>, JournalError>>;
     fn handle(&mut self, _: OpenKeys, _: &mut Self::Context) -> Self::Result {
-        self.journal.open_keys()
+        self.ask(|journal| journal.open_keys())
+    }
+}
+
+/// What a start begins with.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Left {
+    /// Stories that are not over.
+    pub open: Vec<Story>,
+    /// There are calls that are over: a late request may be for one of them.
+    pub knows_ended: bool,
+}
+
+#[derive(Message)]
+#[rtype(result = "Result<Left, JournalError>")]
+pub struct WhatIsLeft;
+
+impl Handler<WhatIsLeft> for JournalWriter {
+    type Result = ResponseFuture<Result<Left, JournalError>>;
+    fn handle(&mut self, _: WhatIsLeft, _: &mut Self::Context) -> Self::Result {
+        self.ask(|journal| {
+            let open = journal.open_stories()?;
+            let calls = open.iter().filter(|story| matches!(story.key, Key::Call(_))).count();
+            let all = journal.list(Kind::Calls, None, calls.saturating_add(1))?.len();
+            Ok(Left { open, knows_ended: all > calls })
+        })
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "Arc<Health>")]
+pub struct AskHealth;
+
+impl Handler<AskHealth> for JournalWriter {
+    type Result = MessageResult<AskHealth>;
+    fn handle(&mut self, _: AskHealth, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.health.clone())
     }
 }

@@ -16,4 +16,5 @@ pub mod obituary;
 pub mod parent_workflow;
 pub mod port;
 pub mod post;
+pub mod recovery;
 pub mod sub_workflow;

@@ -13,6 +13,8 @@ use std::fmt::Debug;
 pub struct Died<K> {
     pub who: K,
     pub panicked: bool,
+    /// It gave up, because what it decided could not be written in time.
+    pub gave_up: bool,
 }
 
 pub struct Obituary<K: Send + Clone + Debug + 'static> {
@@ -20,15 +22,20 @@ pub struct Obituary<K: Send + Clone + Debug + 'static> {
     reader: Recipient<Died<K>>,
     /// A child has panicked: whoever reads this rebuilds the parent too.
     child_panicked: bool,
+    gave_up: bool,
 }
 
 impl<K: Send + Clone + Debug + 'static> Obituary<K> {
     pub fn new(who: K, reader: Recipient<Died<K>>) -> Obituary<K> {
-        Obituary { who, reader, child_panicked: false }
+        Obituary { who, reader, child_panicked: false, gave_up: false }
     }
 
     pub fn died_of_a_child(&mut self) {
         self.child_panicked = true;
+    }
+
+    pub fn gave_up(&mut self) {
+        self.gave_up = true;
     }
 }
 
@@ -38,6 +45,7 @@ impl<K: Send + Clone + Debug + 'static> Drop for Obituary<K> {
         self.reader.do_send(Died {
             who: self.who.clone(),
             panicked: self.child_panicked || std::thread::panicking(),
+            gave_up: self.gave_up,
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Owns the run of a call's sub-workflow; child of its session, which gives it one turn at a time.
 
-use crate::alive::Life as Guard;
+use crate::alive::Life;
 use crate::call_session::Mail;
 use crate::door::FlowBook;
 use crate::obituary::Obituary;
@@ -18,7 +18,7 @@ pub struct SubWorkflow {
     book: Arc<dyn FlowBook>,
     session: Held<Mail>,
     _obituary: Obituary<()>,
-    _alive: Guard,
+    _alive: Life,
 }
 
 impl SubWorkflow {
@@ -27,7 +27,7 @@ impl SubWorkflow {
         book: Arc<dyn FlowBook>,
         session: Held<Mail>,
         obituary: Obituary<()>,
-        alive: Guard,
+        alive: Life,
     ) -> SubWorkflow {
         SubWorkflow { run, book, session, _obituary: obituary, _alive: alive }
     }

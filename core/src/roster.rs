@@ -80,6 +80,11 @@ impl Roster {
         }
     }
 
+    /// A session that gave up: its call keeps its place until it is ended.
+    pub fn gave_up(&mut self, call: &CallId) -> Death {
+        if self.calls.contains_key(call) { Death::GiveUp } else { Death::Forget }
+    }
+
     pub fn drain(&mut self) {
         self.draining = true;
     }

@@ -3,6 +3,7 @@
 //! A call transcript (`.call`, [`transcript`]) is performed by one player ([`play`]) on either of two stages
 //! ([`stage`]): the bare machines, or the real actors under paused time. Both must tell the same story.
 
+pub mod contract;
 pub mod network;
 pub mod play;
 pub mod report;

@@ -71,7 +71,6 @@ struct Player<'p, S> {
     teller: Teller,
     told: Vec<Told>,
     written: Vec<Entry>,
-    /// `written` up to here has been told.
     now: Tick,
 }
 
@@ -137,9 +136,11 @@ impl<'p, S: Stage> Player<'p, S> {
         for (number, cue) in self.transcript.cues.iter().enumerate() {
             self.put(cue.at, Delivery::Cue(number));
         }
-        let mut effects = Vec::new();
-        self.line.begin(self.stage.now(), &mut effects);
-        self.do_effects(effects);
+        if self.transcript.head.rings() {
+            let mut effects = Vec::new();
+            self.line.begin(self.stage.now(), &mut effects);
+            self.do_effects(effects);
+        }
         let mut house_is_empty = false;
         while self.now < Tick(0) + LONGEST {
             let heap = self.due.peek().map(|Reverse((at, ..))| *at);
@@ -228,7 +229,7 @@ impl<'p, S: Stage> Player<'p, S> {
             Act::Caller(act) => self.line_hears(Input::Caller(act)),
             Act::Crash { down } => {
                 self.stage.crash();
-                for knock in std::mem::take(&mut self.sockets).into_keys() {
+                for knock in self.sockets.keys().copied().collect::<Vec<_>>() {
                     self.put(self.now + LATENCY, Delivery::Cut(knock));
                 }
                 self.is_down = true;
@@ -248,20 +249,20 @@ impl<'p, S: Stage> Player<'p, S> {
             Act::Posts { status, call } => {
                 let call = call.unwrap_or_else(|| self.call.clone());
                 let fields = [("CallSid", call.as_str()), ("CallStatus", status.as_str())];
-                self.asks("/webhooks/twilio/status", &fields, Asker::Callback);
+                self.asks("/webhooks/twilio/status", &fields, true, Asker::Callback);
             }
-            Act::Asks { path, call, fields } => {
+            Act::Asks { path, call, fields, signed } => {
                 let call = call.unwrap_or_else(|| self.call.clone());
                 let mut all = vec![("CallSid", call.as_str()), ("CallStatus", "in-progress")];
                 all.extend(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-                self.asks(&path, &all, Asker::Script("the request".into()));
+                self.asks(&path, &all, signed, Asker::Script("the request".into()));
             }
             Act::Socket { name, does } => self.socket_acts(name, does),
         }
     }
 
     /// A request of the script's own, signed as the network's.
-    fn asks(&mut self, path: &str, fields: &[(&str, &str)], asker: Asker) {
+    fn asks(&mut self, path: &str, fields: &[(&str, &str)], signed: bool, asker: Asker) {
         let base = [
             ("AccountSid", "AC00000000000000000000000000000000"),
             ("From", "+14155550100"),
@@ -273,7 +274,8 @@ impl<'p, S: Stage> Player<'p, S> {
             .chain(fields)
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let request = wire::post(path, &fields, self.transcript.head.house.signed.then_some(AUTH_TOKEN));
+        let request =
+            wire::post(path, &fields, (signed && self.transcript.head.house.signed).then_some(AUTH_TOKEN));
         let knock = self.knock_of(asker);
         self.put(self.now + LATENCY, Delivery::Knock(knock, request));
     }
@@ -369,14 +371,13 @@ impl<'p, S: Stage> Player<'p, S> {
                     Asker::Line(_) | Asker::Callback => {}
                 }
             }
-            News::SocketText { socket, text } => match self.sockets.get(&socket) {
-                Some(Asker::LineSocket(id)) => {
+            News::SocketText { socket, text } => {
+                // What a socket of the script's own is sent is nobody's sound.
+                if let Some(Asker::LineSocket(id)) = self.sockets.get(&socket) {
                     let socket = *id;
                     self.line_hears(Input::SocketText { socket, text });
                 }
-                // What a socket of the script's own is sent is nobody's sound.
-                _ => {}
-            },
+            }
             News::SocketClosed { socket, code } => self.socket_ended(socket, code),
             News::Ending { knock, text } => {
                 self.askers.remove(&knock);

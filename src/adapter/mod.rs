@@ -3,6 +3,7 @@
 pub mod audio;
 pub mod http;
 pub mod instance;
+pub mod journal;
 pub mod recordings;
 
 #[cfg(test)]

@@ -197,7 +197,11 @@ async fn serve_on(server: Server, folder: TempDir) -> std::io::Result<()> {
         folder.path().display()
     ));
     signals.next().await;
-    server.end(async move { while signals.next().await.is_none() {} }).await;
+    server
+        .end(async move {
+            signals.next().await;
+        })
+        .await;
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! `holdline serve`: the server, from its configuration to its last call.
 
+use std::net::{Shutdown, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer};
 use futures::StreamExt;
+use socket2::SockRef;
 use tokio::sync::watch;
 
 use super::arguments::ServeArguments;
@@ -59,6 +61,8 @@ pub struct Server {
     pub addresses: Addresses,
     public: actix_web::dev::ServerHandle,
     control: actix_web::dev::ServerHandle,
+    /// A second handle of the public listener; none when it is not ours to close.
+    own_public: Option<TcpListener>,
     failed: watch::Receiver<bool>,
 }
 
@@ -67,6 +71,11 @@ impl Server {
         let listeners = Listeners::open(config)?;
         let addresses = listeners.addresses(config).await?;
         let runtime = Arc::new(Runtime::start(config, addresses.origin.clone(), parts));
+        runtime.recover().await?;
+        let own_public = match listeners.public_is_inherited {
+            true => None,
+            false => Some(listeners.public.try_clone()?),
+        };
         let (fails, failed) = watch::channel(false);
         let routes = runtime.configure_public();
         let public = HttpServer::new(move || App::new().configure(routes.clone()))
@@ -93,19 +102,30 @@ impl Server {
                 }
             });
         }
-        Ok(Server { runtime, addresses, public: handles.0, control: handles.1, failed })
+        Ok(Server { runtime, addresses, public: handles.0, control: handles.1, own_public, failed })
     }
 
     /// Lets live calls end, hands over what is left, and closes both listeners. `now` cuts the waiting short.
     pub async fn end(self, now: impl Future<Output = ()>) {
         let ended = self.runtime.drain(now).await;
         // Nothing new is accepted before the streams are closed: the network must come back to the next process.
+        self.stop_accepting().await;
         let stopping = self.public.stop(true);
         if !ended {
             self.runtime.hand_over().await;
         }
         let _ = tokio::time::timeout(HAND_OVER, stopping).await;
         self.control.stop(false).await;
+    }
+
+    /// The thread that accepts stops in its own time; a listener that is shut down refuses from now on. An inherited
+    /// one goes on to queue connections, for the next process.
+    async fn stop_accepting(&self) {
+        self.public.pause().await;
+        if let Some(listener) = &self.own_public {
+            // Where a system can't do this (it is not of POSIX) the listener closes a moment later.
+            let _ = SockRef::from(listener).shutdown(Shutdown::Read);
+        }
     }
 
     pub fn has_failed(&self) -> bool {

@@ -112,6 +112,8 @@ pub struct Journal {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalKind {
+    /// A store on disk, in the folder `path`.
+    Sled,
     Memory,
 }
 

@@ -141,12 +141,8 @@ impl Journal {
         Journal {
             kind: section.parsed("kind", JournalKind::Memory, |text| match text {
                 "memory" => Ok(JournalKind::Memory),
-                "sled" => {
-                    Err("the durable store \"sled\" is not in this version yet; write kind = \"memory\", \
-                               which forgets all calls at the end of the process"
-                        .to_owned())
-                }
-                _ => Err(format!("expected \"memory\", got \"{text}\"")),
+                "sled" => Ok(JournalKind::Sled),
+                _ => Err(format!("expected \"sled\" or \"memory\", got \"{text}\"")),
             }),
             path: section.parsed("path", PathBuf::new(), |text| path(text, folder)),
             retention: section.duration("retention", ZERO..=YEARS_10),

@@ -84,9 +84,8 @@ fn a_bad_file_is_refused_with_position_and_suggestion() {
              \"${\" is written \"$${\"",
         ),
         (
-            "[journal]\nkind = \"sled\"\n",
-            "my.toml:2:8: error: journal.kind: the durable store \"sled\" is not in this version yet; write kind = \
-             \"memory\", which forgets all calls at the end of the process",
+            "[journal]\nkind = \"disk\"\n",
+            "my.toml:2:8: error: journal.kind: expected \"sled\" or \"memory\", got \"disk\"",
         ),
         (
             "[flows]\ntimezone = \"Mars/Olympus\"\n",

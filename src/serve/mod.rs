@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use listenfd::ListenFd;
 
 use crate::config::{Config, PublicUrl};
-pub use connection::{Wire, on_connect};
+pub use connection::{Parting, Wire, on_connect};
 pub use ngrok::TunnelError;
 pub use signal::{Signal, Signals};
 
@@ -20,6 +20,8 @@ pub use signal::{Signal, Signals};
 pub struct Listeners {
     pub public: TcpListener,
     pub control: TcpListener,
+    /// The service manager keeps the public one, and hands it to the next process.
+    pub public_is_inherited: bool,
 }
 
 /// Why the server can't start, and what to do about it.
@@ -69,6 +71,7 @@ impl Listeners {
         };
         let (public, control) = (take(Listener::Public)?, take(Listener::Control)?);
         let listeners = Listeners {
+            public_is_inherited: public.is_some(),
             public: or_bind(public, Listener::Public, config.public.bind)?,
             control: or_bind(control, Listener::Control, config.control.bind)?,
         };
@@ -248,7 +251,8 @@ mod tests {
     #[test]
     fn an_inherited_socket_beyond_loopback_needs_what_a_bound_one_needs() {
         let open = |address: &str| TcpListener::bind(address).unwrap();
-        let listeners = Listeners { public: open("0.0.0.0:0"), control: open("127.0.0.1:0") };
+        let listeners =
+            Listeners { public: open("0.0.0.0:0"), control: open("127.0.0.1:0"), public_is_inherited: true };
         let mut config = free_ports();
         assert!(matches!(listeners.check_inherited(&config), Err(StartError::Unsafe { .. })));
         config.public.insecure_no_signatures = true;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, UPGRADE};
 use actix_web::web::{self, Bytes, BytesMut};
@@ -14,6 +15,7 @@ use holdline_core::front::{Refusal, Request};
 use holdline_core::limit::BODY_BYTES_MAX;
 
 use crate::config::Network;
+use crate::serve::{Parting, Wire};
 use crate::web::control::{Directory, health, ready};
 
 /// What every public request needs.
@@ -60,7 +62,9 @@ async fn knock(
     match (opened, payload) {
         (Opened::Answer(said), _) => Ok(answer(said)),
         (Opened::Upgrade(ticket), Some(payload)) => {
+            let wire = request.conn_data::<Wire>().cloned();
             web_actor::upgrade(public.door.clone(), ticket, public.start_deadline, &request, payload)
+                .map(|response| response.map_body(|_, body| Parting::new(body, wire).boxed()))
         }
         (Opened::Upgrade(_), None) => Ok(HttpResponse::UpgradeRequired().finish()),
         (Opened::Health, _) => Ok(health()),

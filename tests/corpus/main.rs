@@ -6,7 +6,9 @@ use holdline_core::fuzz::*;
 use std::fs;
 use std::path::Path;
 
-const TARGETS: &[(&str, fn(&[u8]))] = &[
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: &[Target] = &[
     ("stream_text", fuzz_stream_text),
     ("form", fuzz_form),
     ("wav", fuzz_wav),

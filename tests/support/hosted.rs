@@ -13,6 +13,7 @@ use holdline_actors::port::audio::{Audio, Loaded};
 use holdline_core::WorkflowId;
 use holdline_core::media::tone;
 use holdline_core::scene::{ErrorClass, Sound};
+use holdline_harness::network::tone::write_wav;
 use tokio::sync::oneshot;
 
 pub struct Hosted {
@@ -30,6 +31,8 @@ impl Hosted {
         for (name, text) in flows {
             std::fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
         }
+        // A workflow may only name files that are there.
+        std::fs::write(folder.path().join("counted.wav"), write_wav(&[])).unwrap();
         let mut config = Config::default();
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         (config.public.bind, config.control.bind) = (loopback, loopback);

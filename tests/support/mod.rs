@@ -3,6 +3,7 @@
 
 pub mod crowd;
 pub mod hosted;
+pub mod kill;
 pub mod wire;
 
 use std::time::Duration;

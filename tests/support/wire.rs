@@ -1,4 +1,5 @@
 //! One call by hand: requests and a stream, message by message. What the pretend network would never send can be sent.
+#![allow(clippy::disallowed_methods)] // it measures real time
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,16 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Error};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use url::form_urlencoded::Serializer;
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Nothing that a test waits for takes longer, unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A frame is small and must not wait for the next one.
+const NO_DELAY: bool = true;
 
 /// Whoever asks a server, with or without a key to sign with.
 #[derive(Clone)]
@@ -34,6 +38,8 @@ pub struct Told {
 
 impl Asker {
     pub fn new(origin: &str, auth_token: Option<&str>) -> Asker {
+        // A client wants its crypto library named even if it never speaks TLS; refused when one is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         Asker { origin: origin.to_owned(), auth_token: auth_token.map(str::to_owned), client }
     }
@@ -102,7 +108,10 @@ impl Asker {
             let signature = sign::signature(key, url, &[]);
             request.headers_mut().insert(sign::HEADER, signature.parse().unwrap());
         }
-        match tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(request)).await.unwrap() {
+        match tokio::time::timeout(PATIENCE, connect_async_with_config(request, None, NO_DELAY))
+            .await
+            .unwrap()
+        {
             Ok((socket, _)) => Ok(socket),
             Err(Error::Http(refused)) => Err(refused.status().as_u16()),
             Err(error) => panic!("{url}: {error}"),
@@ -188,6 +197,21 @@ impl Caller {
         let media =
             json!({ "track": "inbound", "chunk": "1", "timestamp": "20", "payload": STANDARD.encode(audio) });
         self.say(json!({ "event": "media", "streamSid": self.stream_sid, "media": media })).await;
+    }
+
+    /// Says one frame until it is heard; the echo may begin a moment after the stream.
+    pub async fn echo(&mut self) -> Vec<u8> {
+        let mut again = tokio::time::interval(Duration::from_millis(20));
+        for _ in 0..500 {
+            again.tick().await;
+            self.speak(&super::crowd::counted(1, 1)).await;
+            match tokio::time::timeout(Duration::from_millis(20), self.next()).await {
+                Ok(Some(Message::Media(audio))) => return audio,
+                Ok(other) => panic!("expected sound, got {other:?}"),
+                Err(_) => {}
+            }
+        }
+        panic!("nothing came back")
     }
 
     pub async fn marked(&mut self, name: &str) {

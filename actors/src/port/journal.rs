@@ -1,7 +1,8 @@
 //! Where facts are kept. One trait, one contract, several stores.
 
-use holdline_core::fact::{CallFact, Entry, Fact, Key};
-use holdline_core::{CallId, RunId};
+use holdline_core::fact::{CallFact, Entry, Fact, Key, ParentFact};
+use holdline_core::{CallId, RunId, WorkflowId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Stories of ended calls and runs that the in-memory journal keeps for the API.
@@ -14,23 +15,49 @@ pub enum JournalError {
     Write(String),
     #[error("the journal could not be read: {0}")]
     Read(String),
+    /// There is nothing to try again.
+    #[error("the journal is closed: {0}")]
+    Closed(String),
 }
 
-/// Called on a thread of its own when it may block; never on an arbiter that carries calls.
+/// A store of stories. One that blocks offers a [`Journal::reader`], and is then kept off every arbiter that carries
+/// calls.
 pub trait Journal: Send {
     /// All of the batch or nothing; durable on return.
+    ///
+    /// A batch that failed is given again, unchanged, before anything else is appended. The failed attempt may have
+    /// reached the disk after all: its facts are then not written twice.
     fn append(&mut self, batch: &[Entry]) -> Result<(), JournalError>;
     /// A story in the order in which it was written.
     fn read(&self, key: &Key) -> Result<Vec<Entry>, JournalError>;
-    /// Stories that are not over.
-    fn open_keys(&self) -> Result<Vec<Key>, JournalError>;
-    /// A story is over: it is kept for readers as long as there is room.
+    /// What is known of a story without folding it.
+    fn story(&self, key: &Key) -> Result<Option<Story>, JournalError>;
+    /// Stories that are not over, oldest first. Read before anything else at a start, so it must be quick.
+    fn open_stories(&self) -> Result<Vec<Story>, JournalError>;
+    /// A story is over: it is kept for readers until it is pruned.
     fn close(&mut self, key: &Key) -> Result<(), JournalError>;
     /// Stories of one kind, newest first, beginning after `after`.
     fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError>;
     /// The story that holds a run.
     fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError>;
     fn delete(&mut self, key: &Key) -> Result<(), JournalError>;
+    /// Deletes stories that ended before `ended_before_ms`, oldest first, at most so many; says how many it deleted.
+    fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError>;
+
+    fn open_keys(&self) -> Result<Vec<Key>, JournalError> {
+        Ok(self.open_stories()?.into_iter().map(|story| story.key).collect())
+    }
+
+    /// A second hand on the same store, which only reads. A store that has one may block: it is written and read on
+    /// threads of its own.
+    fn reader(&self) -> Option<Box<dyn Journal>> {
+        None
+    }
+
+    /// What the store takes of the disk, where it takes any.
+    fn disk_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,21 +74,73 @@ pub struct Listed {
     pub key: Key,
 }
 
+/// The head of a story: enough to know whom it concerns, and whether anybody has to wake it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    pub key: Key,
+    /// The workflow that a call's URLs name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<WorkflowId>,
+    /// A main workflow that waits for its call: the call's completion wakes it, and nobody else has to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
+    /// A call that was turned away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rejected: bool,
+    /// The time of its last fact, once it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<u64>,
+}
+
+impl Story {
+    pub fn of(key: Key) -> Story {
+        Story { key, workflow: None, waits: false, rejected: false, ended_ms: None }
+    }
+
+    /// Whether a head has anything to learn from this fact; few facts have.
+    pub fn concerns(fact: &Fact) -> bool {
+        matches!(
+            fact,
+            Fact::Call(CallFact::Arrived { .. } | CallFact::Rejected)
+                | Fact::Parent(ParentFact::Waiting { .. } | ParentFact::CallOver { .. })
+        )
+    }
+
+    pub fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Call(CallFact::Arrived { workflow, .. }) => self.workflow = Some(workflow.clone()),
+            Fact::Call(CallFact::Rejected) => self.rejected = true,
+            Fact::Parent(ParentFact::Waiting { .. }) => self.waits = true,
+            Fact::Parent(ParentFact::CallOver { .. }) => self.waits = false,
+            _ => {}
+        }
+    }
+
+    /// The run that this entry makes findable by its id.
+    pub fn run_of(entry: &Entry) -> Option<RunId> {
+        match (&entry.key, &entry.fact) {
+            (Key::Run(run), _) => Some(*run),
+            (Key::Call(_), Fact::Call(CallFact::Arrived { sub_run, .. })) => Some(*sub_run),
+            _ => None,
+        }
+    }
+}
+
 /// Keeps everything in memory: for tests, for plays, and where durability is not asked for.
 #[derive(Debug, Default)]
 pub struct MemoryJournal {
     next: u64,
-    stories: BTreeMap<Key, Story>,
+    stories: BTreeMap<Key, Kept>,
     order: BTreeMap<u64, Key>,
     runs: BTreeMap<RunId, Key>,
     ended: VecDeque<Key>,
 }
 
-#[derive(Debug, Default)]
-struct Story {
+#[derive(Debug)]
+struct Kept {
     place: u64,
+    head: Story,
     entries: Vec<Entry>,
-    ended: bool,
 }
 
 impl MemoryJournal {
@@ -72,19 +151,9 @@ impl MemoryJournal {
     fn forget(&mut self, key: &Key) {
         if let Some(story) = self.stories.remove(key) {
             self.order.remove(&story.place);
-        }
-        self.runs.retain(|_, holder| holder != key);
-    }
-
-    fn index(&mut self, entry: &Entry) {
-        match (&entry.key, &entry.fact) {
-            (Key::Run(run), _) => {
-                self.runs.entry(*run).or_insert_with(|| entry.key.clone());
+            for run in story.entries.iter().filter_map(Story::run_of) {
+                self.runs.remove(&run);
             }
-            (Key::Call(_), Fact::Call(CallFact::Arrived { sub_run, .. })) => {
-                self.runs.insert(*sub_run, entry.key.clone());
-            }
-            _ => {}
         }
     }
 }
@@ -92,14 +161,17 @@ impl MemoryJournal {
 impl Journal for MemoryJournal {
     fn append(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
         for entry in batch {
-            self.index(entry);
+            if let Some(run) = Story::run_of(entry) {
+                self.runs.entry(run).or_insert_with(|| entry.key.clone());
+            }
             let next = &mut self.next;
             let order = &mut self.order;
             let story = self.stories.entry(entry.key.clone()).or_insert_with(|| {
                 *next += 1;
                 order.insert(*next, entry.key.clone());
-                Story { place: *next, ..Story::default() }
+                Kept { place: *next, head: Story::of(entry.key.clone()), entries: Vec::new() }
             });
+            story.head.learn(&entry.fact);
             story.entries.push(entry.clone());
         }
         Ok(())
@@ -109,13 +181,18 @@ impl Journal for MemoryJournal {
         Ok(self.stories.get(key).map(|story| story.entries.clone()).unwrap_or_default())
     }
 
-    fn open_keys(&self) -> Result<Vec<Key>, JournalError> {
-        Ok(self.stories.iter().filter(|(_, story)| !story.ended).map(|(key, _)| key.clone()).collect())
+    fn story(&self, key: &Key) -> Result<Option<Story>, JournalError> {
+        Ok(self.stories.get(key).map(|story| story.head.clone()))
+    }
+
+    fn open_stories(&self) -> Result<Vec<Story>, JournalError> {
+        let heads = self.order.values().filter_map(|key| self.stories.get(key)).map(|story| &story.head);
+        Ok(heads.filter(|head| head.ended_ms.is_none()).cloned().collect())
     }
 
     fn close(&mut self, key: &Key) -> Result<(), JournalError> {
-        if let Some(story) = self.stories.get_mut(key).filter(|story| !story.ended) {
-            story.ended = true;
+        if let Some(story) = self.stories.get_mut(key).filter(|story| story.head.ended_ms.is_none()) {
+            story.head.ended_ms = Some(story.entries.last().map_or(0, |entry| entry.wall_ms));
             self.ended.push_back(key.clone());
         }
         while self.ended.len() > ENDED_KEPT_MAX {
@@ -143,6 +220,18 @@ impl Journal for MemoryJournal {
         self.ended.retain(|ended| ended != key);
         self.forget(key);
         Ok(())
+    }
+
+    fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
+        let is_old = |key: &&Key| {
+            let ended = self.stories.get(*key).and_then(|story| story.head.ended_ms);
+            ended.is_none_or(|at| at < ended_before_ms)
+        };
+        let old: Vec<Key> = self.ended.iter().filter(is_old).take(most).cloned().collect();
+        for key in &old {
+            self.delete(key)?;
+        }
+        Ok(old.len())
     }
 }
 

@@ -249,13 +249,13 @@ impl Call {
         }
     }
 
-    /// A call whose state nobody can vouch for, because it died again and again: it ends now.
-    pub fn lost(now: Now, config: Arc<CallConfig>, state: CallState) -> Call {
+    /// A call that can't go on, because it died again and again or could not be written down: it ends now.
+    pub fn lost(now: Now, config: Arc<CallConfig>, state: CallState, why: &str) -> Call {
         let mut call = Call::restore(now, config, state);
         if call.state.flow_over.is_none() {
             let over = RunOver {
                 reason: EndReason::Failed,
-                detail: Some("the call's session panicked repeatedly".into()),
+                detail: Some(why.into()),
                 outputs: serde_json::Map::new(),
                 on_complete: None,
                 by_hangup: false,
@@ -276,7 +276,15 @@ impl Call {
             self.deadlines.resend = Some(now.tick);
         } else if self.state.stopping.is_some() {
             self.deadlines.clear();
-            self.deadlines.close = Some(now.tick + self.config.return_grace);
+            if self.state.status.is_some_and(NetworkStatus::is_terminal) {
+                // The network's last word was written: nothing more is waited for.
+                self.deadlines.last = true;
+            } else {
+                self.deadlines.close = Some(now.tick + self.config.return_grace);
+            }
+            if self.state.hangup_given() {
+                self.tell_flow(Event::Performed { answer: crate::notice::LineAnswer::Returned });
+            }
             let detail = self.state.stopping.map(|reason| format!("the call ended: {}", reason.as_str()));
             self.tell_flow(Event::End { reason: EndReason::CallEnded, detail });
         } else if let Some(last) = self.state.exchanges.last() {

@@ -17,6 +17,7 @@
 
 mod asking;
 pub mod begin;
+mod ear;
 mod ending;
 pub mod fact;
 mod sound;

@@ -1,5 +1,6 @@
 //! The sound of a call: what plays in which order, what is echoed, what is recorded.
 
+use super::ear::Ear;
 use super::*;
 use crate::media::playout::{How, Out, Playout, PlayoutConfig, Report, SoundId, Source};
 use crate::media::recorder::{Channels, EndedBy, Recorder, RecorderConfig};
@@ -16,6 +17,7 @@ pub(super) struct Desk {
     playout: Playout,
     waiting: VecDeque<Waiting>,
     echo: bool,
+    ear: Ear,
     blocked: bool,
     recording: Option<Recording>,
     house_sounds: u64,
@@ -47,6 +49,7 @@ impl Desk {
             playout,
             waiting: VecDeque::new(),
             echo: false,
+            ear: Ear::default(),
             blocked: false,
             recording: None,
             house_sounds: HOUSE_SOUNDS,
@@ -86,6 +89,8 @@ impl Desk {
 
     pub(super) fn stream_up(&mut self, now: Now) {
         self.playout.thaw();
+        // Each stream counts from its own beginning.
+        self.ear = Ear::default();
         self.blocked = false;
         if let Some(recording) = &mut self.recording {
             recording.recorder.gap_ends(now.tick.as_millis());
@@ -122,10 +127,11 @@ impl Desk {
         self.playout.marked(now.tick, name, &mut self.outs);
     }
 
-    pub(super) fn hear(&mut self, now: Now, audio: &[u8], _at_ms: Option<u64>, out: &mut Vec<Effect>) {
+    pub(super) fn hear(&mut self, now: Now, audio: &[u8], at_ms: Option<u64>, out: &mut Vec<Effect>) {
+        let spoken_ms = self.ear.spoken_at(now.tick.as_millis(), at_ms);
         let Some(recording) = self.recording.as_mut().filter(|recording| !recording.closing) else { return };
-        recording.recorder.inbound(now.tick.as_millis(), audio);
         recording.recorder.advance(now.tick.as_millis());
+        recording.recorder.inbound(spoken_ms, audio);
         if let Some(pcm) = recording.recorder.take_chunk() {
             out.push(Effect::AppendRecording { pcm });
         }

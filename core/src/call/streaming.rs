@@ -303,6 +303,10 @@ impl Call {
             self.close_stream(now, 1001, out);
             self.lose_line(now, CallEnd::NoReturn);
         }
+        // A socket that has not said `start` would otherwise live until it is cut.
+        for stream in std::mem::take(&mut self.opening.admitted).into_keys() {
+            out.push(Effect::CloseStream { stream, code: 1001 });
+        }
     }
 
     pub(super) fn media_view(&self) -> Value {

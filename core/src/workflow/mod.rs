@@ -157,6 +157,10 @@ impl Machine for Workflow {
                 self.take_completion(now, completion, out);
                 out.push(Effect::Ack { call });
             }
+            // It ended, and its owner died before it could say so.
+            Input::Resume if self.over.is_some() => {
+                out.extend(self.over.clone().map(|over| Effect::Over { run: self.run.id(), over }));
+            }
             Input::Resume if self.waiting.is_none() => self.step_and_record(now, Event::Proceed, out),
             Input::Resume => {}
             Input::Stop { reason, detail } => {

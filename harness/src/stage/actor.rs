@@ -5,16 +5,16 @@
 use super::props::{self, INSTANCE_KEY, Mint, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS};
 use super::{HouseConfig, Knock, News, Stage, WireRequest};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
-use holdline_actors::call_registry::{self, CallRegistry, Count, NotHere, fold_call};
+use holdline_actors::call_registry::{self, CallRegistry, Count, ENDED_MAX, NotHere, fold_call};
 use holdline_actors::call_session::{CallSession, House, Mail, SocketOut};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, Opened, Tally, Ticket};
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
-use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal};
+use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal, Story};
 use holdline_actors::post::{Held, Posted};
-use holdline_core::call::{Answer, Input, Request, StreamNo};
+use holdline_core::call::{Answer, CallEnd, CallState, Input, Request, StreamNo};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::front;
 use holdline_core::media::window::Window;
@@ -171,7 +171,7 @@ impl Tap {
 impl Journal for Tap {
     fn append(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
         if self.process.load(Ordering::Relaxed) != self.says.process {
-            return Err(JournalError::Write("this process has died".to_owned()));
+            return Err(JournalError::Closed("this process has died".to_owned()));
         }
         self.inner().append(batch)?;
         self.says.say(News::Written(batch.to_vec()));
@@ -182,8 +182,12 @@ impl Journal for Tap {
         self.inner().read(key)
     }
 
-    fn open_keys(&self) -> Result<Vec<Key>, JournalError> {
-        self.inner().open_keys()
+    fn story(&self, key: &Key) -> Result<Option<Story>, JournalError> {
+        self.inner().story(key)
+    }
+
+    fn open_stories(&self) -> Result<Vec<Story>, JournalError> {
+        self.inner().open_stories()
     }
 
     fn close(&mut self, key: &Key) -> Result<(), JournalError> {
@@ -200,6 +204,10 @@ impl Journal for Tap {
 
     fn delete(&mut self, key: &Key) -> Result<(), JournalError> {
         self.inner().delete(key)
+    }
+
+    fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
+        self.inner().prune(ended_before_ms, most)
     }
 }
 
@@ -295,6 +303,18 @@ impl Stage for ActorStage {
     }
 
     async fn restart(&mut self) {
+        let past: Vec<CallState> = {
+            let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            let rows = journal.list(Kind::Calls, None, ENDED_MAX).unwrap_or_default();
+            rows.iter().filter_map(|row| fold_call(&journal.read(&row.key).unwrap_or_default())).collect()
+        };
+        for CallState { arrival, workflow, over, .. } in past {
+            if let Some(over) = over {
+                let rejected = over == CallEnd::Rejected;
+                let remember = call_registry::Remember { call: arrival.call, workflow, rejected };
+                let _ = self.world.calls.send(remember).await;
+            }
+        }
         let open: Vec<(Key, Vec<Entry>)> = {
             let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
             let keys = journal.open_keys().unwrap_or_default();

@@ -5,14 +5,15 @@
 
 use super::props::{INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
 use super::{HouseConfig, Knock, News, Stage, WireRequest, props};
-use holdline_actors::call_registry::fold_call;
+use holdline_actors::call_registry::{ENDED_MAX, fold_call};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::door::FlowBook;
-use holdline_actors::port::journal::{Journal, MemoryJournal};
+use holdline_actors::port::journal::{Journal, Kind, Listed, MemoryJournal};
 use holdline_actors::port::recording::RecordingFile;
 use holdline_core::call::begin::{NewCall, new_call, turned_away};
 use holdline_core::call::{
-    Answer, AskNo, Call, CallConfig, CallFact, Effect, Input, Request, StreamNo, StreamOut,
+    Answer, AskNo, Call, CallConfig, CallEnd, CallFact, CallState, Effect, Input, Request, StreamNo,
+    StreamOut,
 };
 use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::fact::{Entry, Fact, Key};
@@ -786,6 +787,13 @@ impl Stage for MachineStage {
 
     async fn restart(&mut self) {
         self.down = false;
+        for Listed { key, .. } in self.journal.list(Kind::Calls, None, ENDED_MAX).unwrap_or_default() {
+            let state = self.journal.read(&key).ok().and_then(|entries| fold_call(&entries));
+            if let Some(CallState { arrival, workflow, over: Some(over), .. }) = state {
+                let rejected = over == CallEnd::Rejected;
+                self.ended.insert(arrival.call, Ended { workflow, rejected });
+            }
+        }
         for key in self.journal.open_keys().unwrap_or_default() {
             self.reopen(key);
         }
@@ -813,7 +821,11 @@ impl Stage for MachineStage {
     }
 
     async fn is_empty(&mut self) -> bool {
-        self.calls.is_empty() && self.roster.is_empty() && self.parents.is_empty() && self.sockets.is_empty()
+        self.news.is_empty()
+            && self.calls.is_empty()
+            && self.roster.is_empty()
+            && self.parents.is_empty()
+            && self.sockets.is_empty()
     }
 }
 

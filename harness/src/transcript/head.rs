@@ -36,6 +36,7 @@ struct Network {
     lost: Vec<StatusEvent>,
     silent: bool,
     no_fallback: bool,
+    still: bool,
     sparse: Option<Duration>,
     play_length: Option<Duration>,
     far: Vec<(String, FarEnd)>,
@@ -120,6 +121,11 @@ impl Head {
         }
         let scripts = parsed.into_iter().filter_map(|parsed| parsed.script);
         Ok(Shelf(scripts.map(|script| (script.id.clone(), Arc::new(script))).collect()))
+    }
+
+    /// Whether the pretend line calls; else the script plays the network, request by request.
+    pub fn rings(&self) -> bool {
+        !self.network.still
     }
 
     /// The call that the story is about.
@@ -212,6 +218,7 @@ impl Network {
                 other => return Err(format!("expected a status callback, got `{other}`")),
             }),
             ["sends", "no", "callbacks"] => self.silent = true,
+            ["stands", "still"] => self.still = true,
             ["has", "no", "fallback"] => self.no_fallback = true,
             ["sends", "silence", "every", time] => self.sparse = Some(seconds(time)?),
             ["plays", "files", "for", time] => self.play_length = Some(seconds(time)?),

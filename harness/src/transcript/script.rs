@@ -29,11 +29,12 @@ pub enum Act {
     },
     /// The last request for a document, byte for byte.
     Repeats,
-    /// A request for a document, signed as the network's own.
+    /// A request of the script's own; a stranger's is not signed.
     Asks {
         path: String,
         call: Option<String>,
         fields: Vec<(String, String)>,
+        signed: bool,
     },
     /// The process dies; another one folds the journal after so long.
     Crash {
@@ -117,7 +118,8 @@ fn act(text: &str) -> Result<Act, String> {
             Ok(Act::Posts { status: (*status).to_owned(), call: Some((*call).to_owned()) })
         }
         ["network", "repeats", "the", "last", "request"] => Ok(Act::Repeats),
-        ["network", "asks", path, rest @ ..] => asks(path, rest),
+        ["network", "asks", path, rest @ ..] => asks(path, rest, true),
+        ["stranger", "asks", path, rest @ ..] => asks(path, rest, false),
         ["server", "crashes"] => Ok(Act::Crash { down: Duration::ZERO }),
         ["server", "is", "down", time] => Ok(Act::Crash { down: seconds(time)? }),
         ["api", "hangs", "up"] => Ok(Act::Api { what: Api::HangsUp }),
@@ -126,7 +128,7 @@ fn act(text: &str) -> Result<Act, String> {
             Ok(Act::Socket { name: Some((*name).to_owned()), does: socket(rest)? })
         }
         ["socket", rest @ ..] => Ok(Act::Socket { name: None, does: socket(rest)? }),
-        _ => Err(format!("expected what caller, network, server, api or socket do, got `{text}`")),
+        _ => Err(format!("expected what caller, network, stranger, server, api or socket do, got `{text}`")),
     }
 }
 
@@ -136,13 +138,13 @@ fn caller(text: &str) -> Result<Act, String> {
     Ok(Act::Caller(line.act))
 }
 
-fn asks(path: &str, rest: &[&str]) -> Result<Act, String> {
+fn asks(path: &str, rest: &[&str], signed: bool) -> Result<Act, String> {
     let mut call = None;
     let mut fields = Vec::new();
     let mut rest = rest;
     loop {
         rest = match rest {
-            [] => return Ok(Act::Asks { path: path.to_owned(), call, fields }),
+            [] => return Ok(Act::Asks { path: path.to_owned(), call, fields, signed }),
             ["of", "call", sid, rest @ ..] => {
                 call = Some(unquoted(sid).to_owned());
                 rest

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Longer values end in an ellipsis.
-const VALUE_CHARACTERS_MAX: usize = 160;
+const VALUE_CHARACTERS_MAX: usize = 300;
 
 /// Follows the runs, so that a fact about a step can be told by the step's name.
 #[derive(Default)]
@@ -88,6 +88,9 @@ impl Teller {
                     lines.push(format!("{name} waits for another try: {}", error.message));
                 }
             }
+            RunFact::Recorded { report, .. } => {
+                lines.push(format!("recording over: {:.1} s, {}", report.seconds, report.ended_by));
+            }
             RunFact::Over { over, .. } => {
                 for (name, ended) in &mut followed.steps {
                     if !std::mem::replace(ended, true) {
@@ -162,7 +165,7 @@ fn call_line(fact: &CallFact) -> Option<String> {
                 word("callDuration"),
                 word("subWorkflowStatus"),
             );
-            if word("digits") != "" {
+            if !word("digits").is_empty() {
                 line.push_str(&format!(", digits {}", word("digits")));
             }
             for key in ["subWorkflowOutputs", "recordings"] {

@@ -66,19 +66,17 @@ fn greeting(evidence: &Evidence<'_>) -> Result<String, String> {
 }
 
 fn spoken_barge_in(evidence: &Evidence<'_>) -> Result<String, String> {
-    let lived = &evidence.story.lived;
-    let (began, whole) = lived
-        .iter()
-        .find_map(|(at, experience)| match experience {
-            Experience::Hears { text } if text.contains("press 1") => {
-                let characters = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
-                Some((*at, evidence.per_character.saturating_mul(characters)))
-            }
-            _ => None,
-        })
-        .ok_or("the menu was not said")?;
-    let after = lived.iter().filter(|(at, _)| *at >= began);
-    let next = after.clone().find(|(_, experience)| matches!(experience, Experience::Fetched { .. }));
+    let mut lived = evidence.story.lived.iter();
+    let menu = lived.find_map(|(at, experience)| match experience {
+        Experience::Hears { text } if text.contains("press 1") => {
+            let characters = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+            Some((*at, evidence.per_character.saturating_mul(characters)))
+        }
+        _ => None,
+    });
+    let (began, whole) = menu.ok_or("the menu was not said")?;
+    // Of what came after the menu began.
+    let next = lived.find(|(_, experience)| matches!(experience, Experience::Fetched { .. }));
     let (next, _) = next.ok_or("no document followed the menu")?;
     let heard = next.saturating_sub(began);
     if heard + CUT_SHORT_BY > whole {
@@ -242,4 +240,93 @@ fn completion_of<'e>(evidence: &Evidence<'e>) -> Result<&'e Value, String> {
 
 fn position<T: PartialEq>(heard: &[T], wanted: &[T]) -> Option<usize> {
     heard.windows(wanted.len().max(1)).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_call_that_never_was_no_promise_is_kept() {
+        let story = Story {
+            call_sid: "CA1".to_owned(),
+            status: Status::Failed,
+            duration: Duration::ZERO,
+            lived: Vec::new(),
+            heard: Vec::new(),
+        };
+        let evidence = Evidence {
+            story: &story,
+            said: &voice::sentence(),
+            per_character: Duration::from_millis(100),
+            main: None,
+            recordings: Path::new("nowhere"),
+        };
+        let checks = all(&evidence);
+        assert_eq!(checks.len(), 9);
+        for check in checks {
+            assert!(check.found.is_err(), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_that_was_said_to_its_end_was_not_cut_short() {
+        let at = Duration::from_millis;
+        let menu = "For this, press 1. For that, press 2.".to_owned();
+        let fetched = || Experience::Fetched { url: String::new(), document: String::new() };
+        let heard_for = |ms| {
+            let story = Story {
+                call_sid: "CA1".to_owned(),
+                status: Status::Completed,
+                duration: at(9000),
+                lived: vec![
+                    (at(10), fetched()),
+                    (at(10), Experience::Hears { text: menu.clone() }),
+                    (at(ms), fetched()),
+                ],
+                heard: Vec::new(),
+            };
+            let evidence = Evidence {
+                story: &story,
+                said: &[],
+                per_character: at(100),
+                main: None,
+                recordings: Path::new("nowhere"),
+            };
+            spoken_barge_in(&evidence).is_ok()
+        };
+        assert!(heard_for(1500) && !heard_for(3710));
+    }
+
+    #[test]
+    fn an_echo_with_one_wrong_byte_is_told_from_a_true_one() {
+        let said = voice::sentence();
+        let echoed = |wrong: Option<usize>| {
+            // As it comes: with gaps where a frame was late.
+            let mut heard: Vec<u8> = Vec::new();
+            for frame in said.chunks(160) {
+                heard.extend([0xFF; 3]);
+                heard.extend(frame);
+            }
+            if let Some(byte) = wrong.and_then(|place| heard.get_mut(place)) {
+                *byte ^= 1;
+            }
+            let story = Story {
+                call_sid: "CA1".to_owned(),
+                status: Status::Completed,
+                duration: Duration::ZERO,
+                lived: Vec::new(),
+                heard,
+            };
+            let evidence = Evidence {
+                story: &story,
+                said: &said,
+                per_character: Duration::ZERO,
+                main: None,
+                recordings: Path::new("nowhere"),
+            };
+            echo(&evidence).is_ok()
+        };
+        assert!(echoed(None) && !echoed(Some(5000)));
+    }
 }

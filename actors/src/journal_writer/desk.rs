@@ -1,0 +1,253 @@
+//! The order of work of one journal: many stories share one batch, and what can't be written waits.
+//!
+//! A commit begins when the one before it is done, and takes everything that has come meanwhile: batches form by
+//! themselves, without a timer. A batch that fails is tried again, unchanged and before anything else, until it is
+//! written.
+
+use crate::clock::Clock;
+use crate::port::journal::{Journal, JournalError};
+use holdline_core::Tick;
+use holdline_core::fact::{Entry, Key};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Facts in one commit: so many that a commit stays a matter of milliseconds.
+const GROUP_MAX: usize = 4096;
+/// The first pause after a failure, doubled up to the second.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Stories pruned at once, so that commits in between don't wait.
+const PRUNE_MOST: usize = 32;
+/// How often to look for stories that are too old, and at the disk.
+pub(super) const TIDY_EVERY: Duration = Duration::from_secs(10);
+
+/// What the journal's owner shows of it.
+#[derive(Debug, Default)]
+pub struct Health {
+    failing: AtomicBool,
+    commits: AtomicU64,
+    facts: AtomicU64,
+    pruned: AtomicU64,
+    disk_bytes: AtomicU64,
+}
+
+impl Health {
+    /// Nothing can be written at the moment: what waits is kept, nothing new should come.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Commits so far. Facts by commits is how well the sharing works.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    pub fn facts(&self) -> u64 {
+        self.facts.load(Ordering::Relaxed)
+    }
+
+    /// Stories deleted because they were too old.
+    pub fn pruned(&self) -> u64 {
+        self.pruned.load(Ordering::Relaxed)
+    }
+
+    /// What the store takes of the disk; 0 for one that takes none.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk_bytes.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) type Written = oneshot::Sender<Result<(), JournalError>>;
+
+pub(super) enum Job {
+    Append {
+        batch: Vec<Entry>,
+        written: Written,
+    },
+    Close(Key),
+    Delete {
+        key: Key,
+        done: Written,
+    },
+    /// Read behind everything that was asked to be written before.
+    Settled {
+        key: Key,
+        reply: oneshot::Sender<Result<Vec<Entry>, JournalError>>,
+    },
+}
+
+/// How long stories are kept after their end, and the clock to know it by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    pub clock: Clock,
+    pub retention: Duration,
+}
+
+pub(super) struct Desk {
+    pub journal: Box<dyn Journal>,
+    health: Arc<Health>,
+    keep: Option<Keep>,
+    waiting: VecDeque<Job>,
+    group: Option<Group>,
+    pause: Duration,
+    tidy_at: Tick,
+    /// A story was closed since the last look.
+    closed: bool,
+}
+
+/// One commit.
+struct Group {
+    batch: Vec<Entry>,
+    written: Vec<Written>,
+}
+
+impl Desk {
+    pub fn new(journal: Box<dyn Journal>, health: Arc<Health>, keep: Option<Keep>) -> Desk {
+        Desk {
+            journal,
+            health,
+            keep,
+            waiting: VecDeque::new(),
+            group: None,
+            pause: RETRY_FIRST,
+            tidy_at: Tick(0),
+            closed: false,
+        }
+    }
+
+    pub fn put(&mut self, jobs: impl IntoIterator<Item = Job>) {
+        self.waiting.extend(jobs);
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Does what waits. `Some` when the journal fails: to be tried again after that time.
+    pub fn work(&mut self) -> Option<Duration> {
+        loop {
+            let group = self.group.take().or_else(|| self.gather());
+            let done = match group {
+                Some(group) => self.commit(group),
+                None => match self.waiting.pop_front() {
+                    Some(job) => self.perform(job),
+                    None => return None,
+                },
+            };
+            match done {
+                Ok(()) => self.works(),
+                Err(error) => return Some(self.fails(&error)),
+            }
+        }
+    }
+
+    /// Deletes some of what is too old and looks at the disk, now and then. Says how long it can be left alone.
+    pub fn tidy(&mut self) -> Duration {
+        let Some(Keep { clock, retention }) = self.keep else { return TIDY_EVERY };
+        let now = clock.now();
+        let at_once = retention.is_zero() && std::mem::take(&mut self.closed);
+        if now.tick < self.tidy_at && !at_once {
+            return self.tidy_at.since(now.tick);
+        }
+        self.tidy_at = now.tick + TIDY_EVERY;
+        self.health.disk_bytes.store(self.journal.disk_bytes().unwrap_or(0), Ordering::Relaxed);
+        let retention_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+        // One more, so that with a retention of nothing an end is over in its own millisecond.
+        let before_ms = now.wall_ms.saturating_sub(retention_ms).saturating_add(1);
+        match self.journal.prune(before_ms, PRUNE_MOST) {
+            Ok(pruned) => {
+                self.health.pruned.fetch_add(u64::try_from(pruned).unwrap_or(0), Ordering::Relaxed);
+                if pruned >= PRUNE_MOST {
+                    self.tidy_at = now.tick; // there may be more; commits go first
+                    return Duration::ZERO;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "old calls could not be deleted; it is tried again"),
+        }
+        TIDY_EVERY
+    }
+
+    /// Everything that waits to be appended, up to the first job of another kind.
+    fn gather(&mut self) -> Option<Group> {
+        let mut group = Group { batch: Vec::new(), written: Vec::new() };
+        while group.batch.len() < GROUP_MAX && matches!(self.waiting.front(), Some(Job::Append { .. })) {
+            if let Some(Job::Append { batch, written }) = self.waiting.pop_front() {
+                group.batch.extend(batch);
+                group.written.push(written);
+            }
+        }
+        (!group.written.is_empty()).then_some(group)
+    }
+
+    fn commit(&mut self, group: Group) -> Result<(), JournalError> {
+        match self.journal.append(&group.batch) {
+            Ok(()) => {}
+            Err(JournalError::Closed(why)) => {
+                for written in group.written {
+                    let _ = written.send(Err(JournalError::Closed(why.clone())));
+                }
+                return Ok(());
+            }
+            Err(error) => {
+                self.group = Some(group);
+                return Err(error);
+            }
+        }
+        self.health.commits.fetch_add(1, Ordering::Relaxed);
+        self.health.facts.fetch_add(u64::try_from(group.batch.len()).unwrap_or(0), Ordering::Relaxed);
+        for written in group.written {
+            // Whoever asked may be gone; what was written stays written.
+            let _ = written.send(Ok(()));
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, job: Job) -> Result<(), JournalError> {
+        match job {
+            Job::Append { batch, written } => self.commit(Group { batch, written: vec![written] }),
+            Job::Close(key) => {
+                self.closed = true;
+                let closed = self.journal.close(&key);
+                if let Err(JournalError::Write(_)) = closed {
+                    self.waiting.push_front(Job::Close(key));
+                    return closed;
+                }
+                if let Err(error) = closed {
+                    tracing::error!(?key, %error, "a story that is over could not be closed");
+                }
+                Ok(())
+            }
+            Job::Delete { key, done } => {
+                let _ = done.send(self.journal.delete(&key));
+                Ok(())
+            }
+            Job::Settled { key, reply } => {
+                let _ = reply.send(self.journal.read(&key));
+                Ok(())
+            }
+        }
+    }
+
+    fn works(&mut self) {
+        self.pause = RETRY_FIRST;
+        if self.health.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the journal can be written again");
+        }
+    }
+
+    fn fails(&mut self, error: &JournalError) -> Duration {
+        if !self.health.failing.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                %error,
+                "THE JOURNAL CAN'T BE WRITTEN. No new calls are taken, and nothing is acknowledged until it can; calls \
+                 under way wait 30 s. Is the disk full?"
+            );
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(RETRY_MAX);
+        pause
+    }
+}

@@ -1,0 +1,47 @@
+//! A start: whatever the process before this one left open goes on.
+//!
+//! Only the heads of open stories are read before the first request is served. A call is folded when its webhook
+//! comes, and all of them in the background; a main workflow that waits for its call needs nobody to wake it.
+
+use crate::call_registry::{self, CallRegistry};
+use crate::flow_registry::{self, FlowRegistry};
+use crate::journal_writer::{JournalWriter, Left, WhatIsLeft};
+use crate::port::journal::JournalError;
+use actix::Addr;
+use holdline_core::WorkflowId;
+use holdline_core::fact::Key;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    pub calls: usize,
+    pub workflows: usize,
+    /// Main workflows that wait for their calls.
+    pub waiting: usize,
+}
+
+/// To be called before the first request is served: a webhook for a call that nobody knows would begin it anew.
+pub async fn recover(
+    journal: &Addr<JournalWriter>,
+    calls: &Addr<CallRegistry>,
+    flows: &Addr<FlowRegistry>,
+) -> Result<Recovered, JournalError> {
+    let gone = |_| JournalError::Read("the house is closing".to_owned());
+    let Left { open, knows_ended } = journal.send(WhatIsLeft).await.map_err(gone)??;
+    let mut recovered = Recovered::default();
+    let (mut calls_left, mut flows_left) = (Vec::new(), Vec::new());
+    for story in open {
+        match story.key {
+            Key::Call(call) => {
+                calls_left.push((call, story.workflow.unwrap_or_else(|| WorkflowId(String::new()))));
+            }
+            Key::Run(_) if story.waits => recovered.waiting += 1,
+            Key::Run(run) => flows_left.push(run),
+        }
+    }
+    recovered.calls = calls_left.len();
+    recovered.workflows = flows_left.len();
+    calls.send(call_registry::Recall { open: calls_left, knows_ended }).await.map_err(gone)?;
+    flows.send(flow_registry::Recall(flows_left)).await.map_err(gone)?;
+    Ok(recovered)
+}

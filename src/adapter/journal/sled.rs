@@ -1,0 +1,350 @@
+//! The journal over sled, an embedded store.
+//!
+//! A write is one batch in one tree, the store's flush, and a sync of our own. After a failed write the store refuses
+//! everything until it is opened again; what the failed batch left behind is then looked up, so that nothing is
+//! written twice.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, Story};
+use holdline_core::RunId;
+use holdline_core::fact::{Entry, Key};
+use sled::Batch;
+
+use super::sled_open::{self, OpenError, Store, StoreError, guarded};
+use super::sled_rows as rows;
+
+/// A disk that takes this much again is taken for usable; opening a store on a full one only makes things worse.
+const PROBE_BYTES: usize = 4 * 1024 * 1024;
+
+pub struct SledJournal {
+    shelf: Arc<Shelf>,
+    pen: Option<Pen>,
+}
+
+/// What readers and the one writer share.
+struct Shelf {
+    data: PathBuf,
+    /// `None` while it is opened again.
+    store: RwLock<Option<Store>>,
+}
+
+/// What only the writer has.
+struct Pen {
+    next_row: u64,
+    next_place: u64,
+    broken: bool,
+    /// The batch that failed would have moved `next_row` here.
+    failed: Option<u64>,
+    _lock: File,
+}
+
+impl SledJournal {
+    /// Opens the journal of a data folder, or begins one. A journal that can't be read is set aside.
+    pub fn open(data: &Path) -> Result<SledJournal, OpenError> {
+        let (lock, store) = sled_open::open(data)?;
+        let shelf = Shelf { data: data.to_owned(), store: RwLock::new(Some(store)) };
+        let mut pen = Pen { next_row: 0, next_place: 0, broken: false, failed: None, _lock: lock };
+        shelf.find_place(&mut pen).map_err(|error| OpenError::Folder {
+            path: data.to_owned(),
+            source: std::io::Error::other(error),
+        })?;
+        Ok(SledJournal { shelf: Arc::new(shelf), pen: Some(pen) })
+    }
+
+    fn write(&mut self, batch: Batch, durable: bool) -> Result<(), JournalError> {
+        let pen = self.pen.as_mut().ok_or_else(reads_only)?;
+        let written = self.shelf.with(|store| {
+            store.db.apply_batch(batch)?;
+            if durable { store.sync() } else { Ok(()) }
+        });
+        pen.broken = written.is_err();
+        written.map_err(cannot_write)
+    }
+
+    /// After a failed write the store is opened anew, once the disk takes something again.
+    fn mend(&mut self) -> Result<(), JournalError> {
+        let pen = self.pen.as_mut().ok_or_else(reads_only)?;
+        if pen.broken {
+            self.shelf.probe().map_err(cannot_write)?;
+            self.shelf.reopen().map_err(cannot_write)?;
+            self.shelf.find_place(pen).map_err(cannot_write)?;
+            pen.broken = false;
+        }
+        Ok(())
+    }
+}
+
+impl Shelf {
+    fn store(&self) -> RwLockReadGuard<'_, Option<Store>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let store = self.store();
+        let Some(store) = store.as_ref() else {
+            return Err(StoreError::File(std::io::Error::other("the store is being opened again")));
+        };
+        guarded(|| work(store))
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        // It holds the lock of its folder until it is gone.
+        drop(store.take());
+        *store = Some(sled_open::open_store(&self.data.join("journal"))?);
+        Ok(())
+    }
+
+    /// Whether the disk takes something at all.
+    fn probe(&self) -> Result<(), StoreError> {
+        let path = self.data.join("probe");
+        let tried = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; PROBE_BYTES])?;
+            file.sync_data()
+        });
+        let _ = std::fs::remove_file(&path);
+        Ok(tried?)
+    }
+
+    /// Where the next story and the next row go.
+    fn find_place(&self, pen: &mut Pen) -> Result<(), StoreError> {
+        self.with(|store| {
+            pen.next_row = store.number("next_row")?.unwrap_or(1);
+            let newest = store.db.scan_prefix(rows::HEADS).next_back().transpose()?;
+            let newest = newest.and_then(|(key, _)| rows::number(&key).ok()).unwrap_or(0);
+            pen.next_place = newest + 1;
+            Ok(())
+        })
+    }
+
+    fn place(&self, key: &Key) -> Result<Option<u64>, JournalError> {
+        let value = self.with(|store| Ok(store.db.get(rows::place_of(key))?)).map_err(cannot_read)?;
+        value.map(|value| rows::number(&value)).transpose()
+    }
+
+    fn head(&self, place: u64) -> Result<Option<Story>, JournalError> {
+        let value = self.with(|store| Ok(store.db.get(rows::head(place))?)).map_err(cannot_read)?;
+        let Some(value) = value else { return Ok(None) };
+        serde_json::from_slice(&value).map(Some).map_err(|error| {
+            JournalError::Read(format!("the head of story {place} can't be understood: {error}"))
+        })
+    }
+
+    /// A story's rows: their keys and values, in order.
+    fn rows(&self, place: u64) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
+        self.with(|store| Ok(store.db.scan_prefix(rows::rows_of(place)).collect::<Result<_, _>>()?))
+            .map_err(cannot_read)
+    }
+}
+
+impl Journal for SledJournal {
+    fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+        self.mend()?;
+        let pen = self.pen.as_mut().ok_or_else(reads_only)?;
+        if pen.failed.take().is_some_and(|end| end <= pen.next_row) {
+            return self.write(Batch::default(), true); // it was there, and perhaps not yet synced
+        }
+        let mut batch = Batch::default();
+        let (mut next_row, mut next_place) = (pen.next_row, pen.next_place);
+        for (key, entries) in by_story(entries) {
+            let place = match self.shelf.place(key)? {
+                Some(place) => place,
+                None => {
+                    batch.insert(rows::place_of(key), &next_place.to_be_bytes());
+                    batch.insert(rows::head(next_place), json(&Story::of(key.clone()))?);
+                    batch.insert(rows::open(next_place), &[]);
+                    next_place += 1;
+                    next_place - 1
+                }
+            };
+            if entries.iter().any(|entry| Story::concerns(&entry.fact)) {
+                let mut head = self.shelf.head(place)?.unwrap_or_else(|| Story::of(key.clone()));
+                entries.iter().for_each(|entry| head.learn(&entry.fact));
+                batch.insert(rows::head(place), json(&head)?);
+            }
+            for run in entries.iter().filter_map(|entry| Story::run_of(entry)).take(1) {
+                batch.insert(rows::run(&run), &place.to_be_bytes());
+            }
+            for piece in rows::pieces(entries.into_iter())? {
+                batch.insert(rows::row(place, next_row), piece);
+                next_row += 1;
+            }
+        }
+        batch.insert(rows::meta("next_row"), &next_row.to_be_bytes());
+        let written = self.write(batch, true);
+        if let Some(pen) = &mut self.pen {
+            match &written {
+                Ok(()) => (pen.next_row, pen.next_place) = (next_row, next_place),
+                Err(_) => pen.failed = Some(next_row),
+            }
+        }
+        written
+    }
+
+    fn read(&self, key: &Key) -> Result<Vec<Entry>, JournalError> {
+        let Some(place) = self.shelf.place(key)? else { return Ok(Vec::new()) };
+        let values: Vec<sled::IVec> = self.shelf.rows(place)?.into_iter().map(|(_, value)| value).collect();
+        rows::entries(key, &values)
+    }
+
+    fn story(&self, key: &Key) -> Result<Option<Story>, JournalError> {
+        match self.shelf.place(key)? {
+            Some(place) => self.shelf.head(place),
+            None => Ok(None),
+        }
+    }
+
+    fn open_stories(&self) -> Result<Vec<Story>, JournalError> {
+        let keys: Vec<sled::IVec> = self
+            .shelf
+            .with(|store| Ok(store.db.scan_prefix(rows::OPEN).keys().collect::<Result<_, _>>()?))
+            .map_err(cannot_read)?;
+        let mut stories = Vec::with_capacity(keys.len());
+        for key in keys {
+            stories.extend(self.shelf.head(rows::number(&key)?)?);
+        }
+        Ok(stories)
+    }
+
+    /// Packs the story into as few rows as hold it. Not synced: a story that is found open again is closed again.
+    fn close(&mut self, key: &Key) -> Result<(), JournalError> {
+        self.mend()?;
+        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
+        let Some(mut head) = self.shelf.head(place)?.filter(|head| head.ended_ms.is_none()) else {
+            return Ok(());
+        };
+        let rows = self.shelf.rows(place)?;
+        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
+        let ended_ms = rows::entries(key, &values)?.last().map_or(0, |entry| entry.wall_ms);
+        head.ended_ms = Some(ended_ms);
+        let mut batch = Batch::default();
+        let mut packed = rows::packed(&values).into_iter();
+        for (key, _) in &rows {
+            match packed.next() {
+                Some(piece) => batch.insert(key, piece),
+                None => batch.remove(key),
+            }
+        }
+        batch.insert(rows::head(place), json(&head)?);
+        batch.insert(rows::ended(ended_ms, place), &[]);
+        batch.remove(rows::open(place));
+        self.write(batch, false)
+    }
+
+    fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
+        let end = rows::head(after.unwrap_or(u64::MAX));
+        let wanted = |key: &Key| kind == Kind::CallsAndRuns || matches!(key, Key::Call(_));
+        let mut listed = Vec::new();
+        self.shelf
+            .with(|store| {
+                for row in store.db.range(rows::head(0)..end).rev() {
+                    let (place, head) = row?;
+                    let Ok(place) = rows::number(&place) else { continue };
+                    let Ok(Story { key, .. }) = serde_json::from_slice(&head) else { continue };
+                    if wanted(&key) {
+                        listed.push(Listed { place, key });
+                    }
+                    if listed.len() >= limit {
+                        break;
+                    }
+                }
+                Ok(())
+            })
+            .map_err(cannot_read)?;
+        Ok(listed)
+    }
+
+    fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError> {
+        let place = self.shelf.with(|store| Ok(store.db.get(rows::run(run))?)).map_err(cannot_read)?;
+        let Some(place) = place else { return Ok(None) };
+        Ok(self.shelf.head(rows::number(&place)?)?.map(|head| head.key))
+    }
+
+    fn delete(&mut self, key: &Key) -> Result<(), JournalError> {
+        self.mend()?;
+        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
+        let head = self.shelf.head(place)?;
+        let mut batch = Batch::default();
+        let rows = self.shelf.rows(place)?;
+        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
+        // A story that can't be understood can still be deleted; its runs then lead nowhere.
+        for run in rows::entries(key, &values).unwrap_or_default().iter().filter_map(Story::run_of) {
+            batch.remove(rows::run(&run));
+        }
+        for (key, _) in &rows {
+            batch.remove(key);
+        }
+        if let Some(ended_ms) = head.and_then(|head| head.ended_ms) {
+            batch.remove(rows::ended(ended_ms, place));
+        }
+        batch.remove(rows::open(place));
+        batch.remove(rows::head(place));
+        batch.remove(rows::place_of(key));
+        self.write(batch, false)
+    }
+
+    fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
+        let old: Vec<sled::IVec> = self
+            .shelf
+            .with(|store| {
+                let old = store.db.range(rows::ended(0, 0)..rows::ended(ended_before_ms, 0)).keys();
+                Ok(old.take(most).collect::<Result<_, _>>()?)
+            })
+            .map_err(cannot_read)?;
+        for key in &old {
+            let (_, place) = rows::end_and_place(key)?;
+            match self.shelf.head(place)? {
+                Some(head) => self.delete(&head.key)?,
+                None => {
+                    let mut batch = Batch::default();
+                    batch.remove(key);
+                    self.write(batch, false)?;
+                }
+            }
+        }
+        Ok(old.len())
+    }
+
+    fn reader(&self) -> Option<Box<dyn Journal>> {
+        Some(Box::new(SledJournal { shelf: self.shelf.clone(), pen: None }))
+    }
+
+    fn disk_bytes(&self) -> Option<u64> {
+        self.shelf.with(|store| Ok(store.db.size_on_disk()?)).ok()
+    }
+}
+
+/// The batch's entries story by story; the order within a story is kept, which is all that counts.
+fn by_story(entries: &[Entry]) -> Vec<(&Key, Vec<&Entry>)> {
+    let mut found: BTreeMap<&Key, usize> = BTreeMap::new();
+    let mut stories: Vec<(&Key, Vec<&Entry>)> = Vec::new();
+    for entry in entries {
+        let at = *found.entry(&entry.key).or_insert(stories.len());
+        match stories.get_mut(at) {
+            Some((_, entries)) => entries.push(entry),
+            None => stories.push((&entry.key, vec![entry])),
+        }
+    }
+    stories
+}
+
+fn json(head: &Story) -> Result<Vec<u8>, JournalError> {
+    serde_json::to_vec(head).map_err(|error| JournalError::Write(error.to_string()))
+}
+
+fn reads_only() -> JournalError {
+    JournalError::Write("this hand on the journal only reads".to_owned())
+}
+
+fn cannot_write(error: StoreError) -> JournalError {
+    JournalError::Write(error.to_string())
+}
+
+fn cannot_read(error: StoreError) -> JournalError {
+    JournalError::Read(error.to_string())
+}

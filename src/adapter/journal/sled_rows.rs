@@ -1,0 +1,140 @@
+//! The layout of the store. All rows stand in one tree, because a batch is atomic only within one; the first byte says
+//! what a row is, and numbers are big-endian, so that rows sort as they are to be read.
+//!
+//! | key | value | what for |
+//! |---|---|---|
+//! | `m` name | number | the format; the next row number, written with every batch |
+//! | `k` key | place | where a story stands |
+//! | `s` place | head as JSON | the list, newest last |
+//! | `e` place row | facts as JSON, in pieces | the story itself |
+//! | `r` run | place | which story holds a run |
+//! | `o` place | | stories that are not over |
+//! | `x` end place | | stories that are over, oldest end first |
+
+use holdline_actors::port::journal::JournalError;
+use holdline_core::RunId;
+use holdline_core::fact::{Entry, Fact, Key};
+
+/// Of this layout. A store that says a higher number was written by a later version.
+pub const FORMAT: u64 = 1;
+
+pub const OPEN: &[u8] = b"o";
+pub const HEADS: &[u8] = b"s";
+
+/// Bytes of facts in one row. The store writes a leaf of some twenty rows at once, and one that is over a quarter of
+/// its segment into a file of its own that it never syncs: twenty of these must stay well below that.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
+/// See above; a power of two.
+pub const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+
+/// A piece that another one follows, and the last one.
+const MORE: u8 = 1;
+const LAST: u8 = 0;
+
+pub fn meta(name: &str) -> Vec<u8> {
+    [b"m", name.as_bytes()].concat()
+}
+
+pub fn place_of(key: &Key) -> Vec<u8> {
+    match key {
+        Key::Call(call) => [b"kc", call.0.as_bytes()].concat(),
+        Key::Run(run) => [b"kr", run.0.as_bytes().as_slice()].concat(),
+    }
+}
+
+pub fn head(place: u64) -> Vec<u8> {
+    numbered(b's', &[place])
+}
+
+pub fn rows_of(place: u64) -> Vec<u8> {
+    numbered(b'e', &[place])
+}
+
+pub fn row(place: u64, number: u64) -> Vec<u8> {
+    numbered(b'e', &[place, number])
+}
+
+pub fn run(run: &RunId) -> Vec<u8> {
+    [b"r", run.0.as_bytes().as_slice()].concat()
+}
+
+pub fn open(place: u64) -> Vec<u8> {
+    numbered(b'o', &[place])
+}
+
+pub fn ended(ended_ms: u64, place: u64) -> Vec<u8> {
+    numbered(b'x', &[ended_ms, place])
+}
+
+/// The last number of a key or a value.
+pub fn number(bytes: &[u8]) -> Result<u64, JournalError> {
+    let tail = bytes.len().checked_sub(8).and_then(|start| bytes.get(start..));
+    tail.and_then(|tail| tail.try_into().ok())
+        .map(u64::from_be_bytes)
+        .ok_or_else(|| JournalError::Read(format!("expected a number of 8 bytes, got {} bytes", bytes.len())))
+}
+
+/// When and where a row of ended stories says that a story ended.
+pub fn end_and_place(key: &[u8]) -> Result<(u64, u64), JournalError> {
+    Ok((number(key.get(..9).unwrap_or_default())?, number(key)?))
+}
+
+/// Facts of one story as the values of consecutive rows.
+pub fn pieces<'e>(entries: impl Iterator<Item = &'e Entry>) -> Result<Vec<Vec<u8>>, JournalError> {
+    let facts: Vec<(u64, &Fact)> = entries.map(|entry| (entry.wall_ms, &entry.fact)).collect();
+    let bytes = serde_json::to_vec(&facts).map_err(|error| JournalError::Write(error.to_string()))?;
+    Ok(cut(&bytes))
+}
+
+/// The values of a story's rows, in fewer rows.
+pub fn packed(values: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
+    let mut all: Vec<u8> = Vec::new();
+    for list in lists(values) {
+        // Each is a JSON list with something in it: what stands between their brackets is put into one.
+        let inside = list.get(1..list.len().saturating_sub(1)).unwrap_or_default();
+        all.push(if all.is_empty() { b'[' } else { b',' });
+        all.extend_from_slice(inside);
+    }
+    all.push(b']');
+    cut(&all)
+}
+
+pub fn entries(key: &Key, values: &[impl AsRef<[u8]>]) -> Result<Vec<Entry>, JournalError> {
+    let mut entries = Vec::new();
+    for list in lists(values) {
+        let facts: Vec<(u64, Fact)> = serde_json::from_slice(&list)
+            .map_err(|error| JournalError::Read(format!("a fact of {key:?} can't be understood: {error}")))?;
+        entries.extend(facts.into_iter().map(|(wall_ms, fact)| Entry { key: key.clone(), wall_ms, fact }));
+    }
+    Ok(entries)
+}
+
+fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut pieces: Vec<Vec<u8>> =
+        bytes.chunks(PIECE_BYTES_MAX - 1).map(|piece| [&[MORE], piece].concat()).collect();
+    if let Some(flag) = pieces.last_mut().and_then(|piece| piece.first_mut()) {
+        *flag = LAST;
+    }
+    pieces
+}
+
+fn lists(values: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
+    let mut lists = Vec::new();
+    let mut list = Vec::new();
+    for value in values {
+        let Some((flag, piece)) = value.as_ref().split_first() else { continue };
+        list.extend_from_slice(piece);
+        if *flag == LAST {
+            lists.push(std::mem::take(&mut list));
+        }
+    }
+    lists
+}
+
+fn numbered(kind: u8, numbers: &[u64]) -> Vec<u8> {
+    let mut key = vec![kind];
+    for number in numbers {
+        key.extend_from_slice(&number.to_be_bytes());
+    }
+    key
+}

@@ -1,0 +1,285 @@
+//! Kills the server again and again in the middle of calls, and looks at what the journal says in the end.
+#![allow(clippy::disallowed_methods)] // it lives in real time, as those who pull plugs do
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use holdline::adapter::journal::sled::SledJournal;
+use holdline_actors::call_registry::fold_call;
+use holdline_actors::port::journal::{Journal, Kind};
+use holdline_core::fact::{CallFact, Entry, Fact, Key, ParentFact};
+use holdline_core::flow::run::Run;
+use holdline_core::workflow::run_facts;
+use holdline_core::{Now, Tick};
+use holdline_harness::network::real::{Network, Story};
+use holdline_harness::network::{LineConfig, Script, Status};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::until;
+use super::wire::Asker;
+
+const CONFIG: &str = "\
+[public]
+bind = \"127.0.0.1:0\"
+[control]
+bind = \"127.0.0.1:0\"
+[calls]
+return_grace = \"8s\"
+[log]
+format = \"text\"
+";
+/// Words, keys, sound of ours, sound of theirs, a wait, and words again: every way in which a step can be under way.
+const LINE: &str = "\
+tasks:
+  - { type: answer, name: first }
+  - { type: talk, name: welcome, parameters: { text: Welcome to the line. } }
+  - { type: talk, name: prompt, parameters: { text: Press a key. } }
+  - { type: digits_receive, name: key, parameters: { duration: 20s, length: 1 } }
+  - { type: variable_set, name: note, parameters: { key: pressed, value: '${key.digits}' } }
+  - { type: digits_send, name: tones, parameters: { digits: '123', duration: 200, interval: 100 } }
+  - { type: echo, name: mirror, parameters: { duration: 1500ms } }
+  - { type: sleep, name: rest, parameters: { duration: 1s } }
+  - { type: talk, name: goodbye, parameters: { text: Goodbye then. } }
+outputs: [{ name: pressed, value: '${pressed}' }]
+";
+const LINE_STEPS: [&str; 9] =
+    ["first", "welcome", "prompt", "key", "note", "tones", "mirror", "rest", "goodbye"];
+/// Goes on for a while after its call.
+const MAIN: &str = "\
+triggers:
+  - { type: twilio/inboundCall, name: incoming, parameters: { subWorkflow: line } }
+tasks:
+  - { type: variable_set, name: before, parameters: { key: result, value: '${incoming.endReason}' } }
+  - { type: sleep, name: pause, parameters: { duration: 700ms } }
+  - { type: variable_set, name: after, parameters: { key: again, value: '${incoming.subWorkflowOutputs}' } }
+";
+const MAIN_STEPS: [&str; 3] = ["before", "pause", "after"];
+/// Between two kills.
+const LIVES_AT_LEAST: Duration = Duration::from_millis(30);
+const LIVES_AT_MOST: Duration = Duration::from_millis(1500);
+
+pub struct Kills {
+    pub rounds: usize,
+    pub calls: usize,
+    pub seed: u64,
+}
+
+/// What it came to. What must hold was asserted before.
+#[derive(Debug)]
+pub struct Report {
+    pub seed: u64,
+    pub rounds: usize,
+    pub calls: usize,
+    pub facts: usize,
+    /// Steps that were begun more than once, as they must when they were under way.
+    pub begun_again: u64,
+    /// From the start of the process to its ready line.
+    pub ready_at_worst: Duration,
+}
+
+impl Kills {
+    pub fn live(&self) -> Report {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("flows")).unwrap();
+        for (name, text) in [("main", MAIN), ("line", LINE)] {
+            std::fs::write(home.path().join(format!("flows/{name}.yaml")), text).unwrap();
+        }
+        std::fs::write(home.path().join("holdline.toml"), CONFIG).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", socket.local_addr().unwrap());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut dice = Dice(self.seed | 1);
+
+        let mut server = Server::start(home.path(), &socket);
+        let mut ready_at_worst = Duration::ZERO;
+        let begin_within = (LIVES_AT_LEAST + LIVES_AT_MOST) / 2 * u32::try_from(self.rounds).unwrap();
+        let network = Network::new().unwrap();
+        let calls: Vec<JoinHandle<Story>> = (0..self.calls)
+            .map(|number| {
+                let begins = dice.between(Duration::ZERO, begin_within);
+                runtime.spawn(call(
+                    network.clone(),
+                    origin.clone(),
+                    format!("{} {number}", self.seed),
+                    begins,
+                ))
+            })
+            .collect();
+        for _ in 0..self.rounds {
+            std::thread::sleep(dice.between(LIVES_AT_LEAST, LIVES_AT_MOST));
+            server.kill();
+            let began = Instant::now();
+            server = Server::start(home.path(), &socket);
+            ready_at_worst = ready_at_worst.max(began.elapsed());
+        }
+        let stories: Vec<Story> = calls.into_iter().map(|call| runtime.block_on(call).unwrap()).collect();
+        runtime.block_on(async {
+            let asker = Asker::new(&server.control, None);
+            until("every main workflow has ended", async || {
+                let told = asker.get("/v1/activeflows?status=running").await.json();
+                told["result"].as_array().is_some_and(Vec::is_empty).then_some(())
+            })
+            .await;
+        });
+        server.end();
+        let (facts, begun_again) = judge(home.path(), &stories);
+        Report { seed: self.seed, rounds: self.rounds, calls: self.calls, facts, begun_again, ready_at_worst }
+    }
+}
+
+async fn call(network: Network, origin: String, seed: String, begins: Duration) -> Story {
+    tokio::time::sleep(begins).await;
+    let mut config = LineConfig::new(format!("{origin}/webhooks/main#rc=5&rp=all&ct=1000&tt=15000"), &seed);
+    config.fallback_url = Some(format!("{origin}/webhooks/main/next"));
+    config.status_url = Some(format!("{origin}/webhooks/twilio/status"));
+    config.say_per_character = Duration::from_millis(20);
+    config.script = Script::parse("after \"Press a key\" +0.3 presses 5").unwrap();
+    let (_, hands) = mpsc::channel(1);
+    network.place(config, hands, |_, _| ()).await.unwrap()
+}
+
+/// Every call went through all its steps, once each, and told of its end once.
+fn judge(home: &Path, stories: &[Story]) -> (usize, u64) {
+    let journal = SledJournal::open(&home.join("data")).unwrap();
+    let (mut facts, mut begun_again) = (0, 0);
+    let mut mains: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    let mut calls: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for row in journal.list(Kind::CallsAndRuns, None, 1_000_000).unwrap() {
+        let story = journal.read(&row.key).unwrap();
+        facts += story.len();
+        match &row.key {
+            Key::Call(call) => calls.insert(call.0.clone(), story),
+            Key::Run(run) => mains.insert(run.to_string(), story),
+        };
+    }
+    assert_eq!(mains.len(), stories.len(), "one main workflow for each call");
+    assert_eq!(calls.len(), stories.len());
+    for lived in stories {
+        let story = calls.get(&lived.call_sid).unwrap();
+        let why = || format!("{:#?}\n{:#?}", lived.lived, story);
+        assert_eq!(lived.status, Status::Completed, "{}", why());
+        let state = fold_call(story).unwrap();
+        let view = state.view();
+        assert_eq!(view["end_reason"], "completed", "{}", why());
+        assert_eq!(state.completion.as_ref().unwrap()["subWorkflowOutputs"]["pressed"], "5", "{}", why());
+        assert_eq!(count(story, |fact| matches!(fact, Fact::Call(CallFact::Over { .. }))), 1, "{}", why());
+        assert_eq!(count(story, |fact| matches!(fact, Fact::Call(CallFact::Acked))), 1, "{}", why());
+        let (steps, again) = steps(story);
+        assert_eq!(steps, LINE_STEPS, "{}", why());
+        begun_again += again;
+        let main = mains.get(&state.main_run.unwrap().to_string()).unwrap();
+        let told = count(main, |fact| matches!(fact, Fact::Parent(ParentFact::CallOver { .. })));
+        assert_eq!(told, 1, "one completion: {main:#?}");
+        let (steps, again) = self::steps(main);
+        assert_eq!(steps, MAIN_STEPS, "{main:#?}");
+        begun_again += again;
+    }
+    (facts, begun_again)
+}
+
+fn count(story: &[Entry], of: impl Fn(&Fact) -> bool) -> usize {
+    story.iter().filter(|entry| of(&entry.fact)).count()
+}
+
+/// The names of what was done, in order, and how many beginnings were not the first. All of it has ended well.
+fn steps(story: &[Entry]) -> (Vec<String>, u64) {
+    let facts: Vec<Fact> = story.iter().map(|entry| entry.fact.clone()).collect();
+    let now = Now { tick: Tick(0), wall_ms: story.last().map_or(0, |entry| entry.wall_ms) };
+    let view = Run::restore(now, run_facts(facts.iter())).unwrap().view();
+    assert_eq!(view["end_reason"], "completed", "{view:#}");
+    let executed = view["executed_actions"].as_array().unwrap();
+    let again = |step: &Value| step["attempts"].as_u64().unwrap_or(1).saturating_sub(1);
+    for step in executed {
+        assert_eq!(step["outcome"], "ok", "{view:#}");
+    }
+    let name = |step: &Value| step["name"].as_str().unwrap_or_default().to_owned();
+    (executed.iter().map(name).collect(), executed.iter().map(again).sum())
+}
+
+struct Server {
+    child: Child,
+    control: String,
+}
+
+impl Server {
+    /// As systemd does it: the socket is file 3 and outlives whoever serves it, so that no caller is ever refused.
+    fn start(home: &Path, socket: &TcpListener) -> Server {
+        let script =
+            "export LISTEN_FDS=1 LISTEN_FDNAMES=public LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", script, env!("CARGO_BIN_EXE_holdline"), "serve", "--config", "holdline.toml"])
+            .env_clear()
+            .current_dir(home)
+            .stdin(Stdio::from(OwnedFd::from(socket.try_clone().unwrap())))
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let control = ready.split_whitespace().find_map(|word| word.strip_prefix("control="));
+        let Some(control) = control else {
+            let log = std::fs::read_to_string(home.join("log")).unwrap_or_default();
+            panic!("a ready line, got {ready:?}\n{log}");
+        };
+        Server { control: control.to_owned(), child }
+    }
+
+    /// SIGKILL: nothing of it can do anything any more.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn end(mut self) {
+        let process = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "TERM", &process]).status().unwrap().success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A xorshift generator: the same seed gives the same plugs pulled at the same moments.
+struct Dice(u64);
+
+impl Dice {
+    fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let span = u64::try_from((most - least).as_micros()).unwrap().max(1);
+        least + Duration::from_micros(self.0 % span)
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} calls through {} kills (seed {}): {} facts, {} steps begun again, ready after {} ms at worst",
+            self.calls,
+            self.rounds,
+            self.seed,
+            self.facts,
+            self.begun_again,
+            self.ready_at_worst.as_millis()
+        )
+    }
+}
