@@ -29,6 +29,8 @@ pub enum Kind {
     Media,
     /// Talks to the world: an error ends the run, after retries in a main workflow.
     Io,
+    /// Runs another workflow: as [`Kind::Io`], but it takes as long as it takes.
+    Child,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +87,8 @@ pub enum Shape {
         alphabet: &'static str,
         max: usize,
     },
+    /// An expression, with or without its `=`.
+    Expression,
     /// Any JSON value, substituted whole.
     Any,
     /// Exported by other systems, without effect here: a warning says so.

@@ -33,8 +33,10 @@ pub fn retry_in_ms(
     let is_main = matches!(reference, ReferenceKind::Workflow | ReferenceKind::Api);
     let retry = match kind {
         Kind::Control => return None,
-        Kind::Io if is_main => node.retry.as_ref().or(script.retry.as_ref()).unwrap_or(&MAIN_RETRY),
-        Kind::Io | Kind::Media => node.retry.as_ref().or(script.retry.as_ref())?,
+        Kind::Io | Kind::Child if is_main => {
+            node.retry.as_ref().or(script.retry.as_ref()).unwrap_or(&MAIN_RETRY)
+        }
+        Kind::Io | Kind::Child | Kind::Media => node.retry.as_ref().or(script.retry.as_ref())?,
     };
     let wanted = retry.retryable.contains(&class)
         || matches!(class, ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Limit);
@@ -64,7 +66,7 @@ pub fn on_error(node: &ActionNode, kind: Kind) -> OnError {
     match (&node.on_error, kind) {
         (Some(on_error), _) => on_error.clone(),
         (None, Kind::Media) => OnError::Continue,
-        (None, Kind::Control | Kind::Io) => OnError::Fail,
+        (None, Kind::Control | Kind::Io | Kind::Child) => OnError::Fail,
     }
 }
 
@@ -73,6 +75,6 @@ pub fn timeout_ms(script: &Script, node: &ActionNode, kind: Kind) -> Option<u64>
     match kind {
         Kind::Io => Some(node.timeout_ms.or(script.timeout_ms).unwrap_or(IO_TIMEOUT_MS)),
         // Waiting on people has no bound of its own.
-        Kind::Control | Kind::Media => node.timeout_ms,
+        Kind::Control | Kind::Media | Kind::Child => node.timeout_ms,
     }
 }

@@ -1,8 +1,11 @@
 //! `${…}` in parameters: one pass, typed. What a variable holds is never expanded again.
 
 use super::action::Fault;
+use super::expression::Kept;
+use super::parse::expression;
 use super::vars::{Vars, canonical};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -12,12 +15,18 @@ const DEPTH_MAX: usize = 64;
 /// Fills in parameters from variables, and remembers which names were missing.
 pub struct Substitution<'v> {
     vars: &'v Vars,
+    kept: Cow<'v, Kept>,
     missing: BTreeSet<String>,
 }
 
 impl<'v> Substitution<'v> {
     pub fn new(vars: &'v Vars) -> Substitution<'v> {
-        Substitution { vars, missing: BTreeSet::new() }
+        Substitution { vars, kept: Cow::Owned(Kept::default()), missing: BTreeSet::new() }
+    }
+
+    /// With expressions that were compiled before.
+    pub fn with(vars: &'v Vars, kept: &'v Kept) -> Substitution<'v> {
+        Substitution { vars, kept: Cow::Borrowed(kept), missing: BTreeSet::new() }
     }
 
     /// Names that were asked for and not there.
@@ -71,8 +80,8 @@ impl<'v> Substitution<'v> {
         if let Some(literal) = text.strip_prefix("$=") {
             return Ok(Value::String(format!("={}", self.inside(literal, escape))));
         }
-        if text.starts_with('=') {
-            return Err(Fault::invalid("expressions are not available here"));
+        if let Some(expression) = expression(text) {
+            return self.kept.evaluate(expression, self.vars);
         }
         if !text.contains('$') {
             return Ok(Value::String(text.to_owned()));
@@ -192,7 +201,10 @@ pub fn is_true(value: &Value) -> bool {
 /// Whether a raw value speaks of any of these variables: by `${name…}`, or by a word in an expression.
 pub fn mentions(raw: &Value, names: &[&str]) -> bool {
     match raw {
-        Value::String(text) if text.starts_with('=') => names.iter().any(|name| text.contains(name)),
+        // In doubt it does: `call["digits"]` is the same as `call.digits`.
+        Value::String(text) if text.starts_with('=') => {
+            names.iter().any(|name| name.split('.').all(|part| text.contains(part)))
+        }
         Value::String(text) => text.split("${").skip(1).any(|part| {
             let inner = part.split_once('}').map_or(part, |(inner, _)| inner);
             let path = canonical(inner.split_once(":-").map_or(inner, |(path, _)| path));

@@ -3,5 +3,6 @@
 mod anything;
 mod control;
 mod line;
+mod nesting;
 mod stage;
 mod stream;

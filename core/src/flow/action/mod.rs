@@ -5,15 +5,26 @@
 
 mod answer;
 mod beep;
+mod block;
 mod branch;
+mod comparison;
+mod condition;
+mod condition_call_digits;
+mod condition_call_status;
+pub(super) mod condition_datetime;
+mod condition_variable;
 mod conference_join;
 mod connect;
 mod digits_receive;
 mod digits_send;
 mod echo;
 mod empty;
+mod fetch_flow;
 mod goto;
 mod hangup;
+mod loop_break;
+mod loop_turns;
+pub(super) mod on_error;
 pub mod parameters;
 mod play;
 mod queue_join;
@@ -24,7 +35,9 @@ mod sleep;
 mod sound;
 mod speech_receive;
 mod stop;
+mod subflow;
 mod talk;
+mod terminate;
 mod variable_set;
 
 pub use parameters::Parameters;
@@ -32,12 +45,12 @@ pub use queue_join::wait_verbs;
 pub use scene::{Live, RecordingNow, Road, Scene};
 
 use super::declare::Declared;
-use super::fact::RecordingMark;
+use super::fact::{Pushed, RecordingMark, Role};
 use super::script::ActionNode;
 use crate::document::Verb;
 use crate::notice::LineAnswer;
 use crate::scene::{EndReason, ErrorClass, RecordingReport, SoundEnd};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What every action can do. `begin` may be called again for the same step: after a retry's wait, or when its media
 /// was lost under way.
@@ -80,6 +93,12 @@ pub enum Step {
     Cut(Done),
     /// Ended well; on to the target.
     Jump { target: String, done: Done },
+    /// Ended well; a list of actions goes on top, and after it the flow goes on behind this action.
+    Push(Push),
+    /// Ended well; out of the nearest loop.
+    Break,
+    /// Another workflow runs as a child of this run, and its end is this step's.
+    Call { workflow: String, inputs: Map<String, Value> },
     /// Performed by the network; `last` when nothing may follow in the document.
     Render { verbs: Vec<Verb>, last: bool },
     /// Under way. `memory` is what survives a crash; all else of it is in the scene's `live`.
@@ -90,6 +109,12 @@ pub enum Step {
     Needs(Want),
     /// The run ends.
     End { reason: EndReason, detail: Option<String>, by_hangup: bool },
+}
+
+#[derive(Debug)]
+pub struct Push {
+    pub what: Pushed,
+    pub role: Role,
 }
 
 #[derive(Debug, Default)]
@@ -166,32 +191,20 @@ pub const LATER: &[&str] = &[
     "ai_talk",
     "ai_task",
     "amd",
-    "block",
     "call",
-    "condition",
-    "condition_call_digits",
-    "condition_call_status",
-    "condition_datetime",
-    "condition_variable",
     "each",
     "email_send",
     "external_media_start",
     "external_media_stop",
     "fetch",
-    "fetch_flow",
     "fork-join",
     "http/request",
-    "loop",
-    "loopBreak",
     "map",
     "message_send",
     "mute",
-    "on-error",
     "openai/chat",
     "parallel",
     "salesforce/createRecord",
-    "subflow",
-    "terminate",
     "transcribe_recording",
     "transcribe_start",
     "transcribe_stop",
@@ -204,15 +217,25 @@ pub fn table() -> &'static [&'static dyn Action] {
     &[
         &answer::Answer,
         &beep::Beep,
+        &block::Block,
         &branch::Branch,
+        &condition::Condition,
+        &condition_call_digits::ConditionCallDigits,
+        &condition_call_status::ConditionCallStatus,
+        &condition_datetime::ConditionDatetime,
+        &condition_variable::ConditionVariable,
         &conference_join::ConferenceJoin,
         &connect::Connect,
         &digits_receive::DigitsReceive,
         &digits_send::DigitsSend,
         &echo::Echo,
         &empty::Empty,
+        &fetch_flow::FetchFlow,
         &goto::Goto,
         &hangup::Hangup,
+        &loop_turns::Loop,
+        &loop_break::LoopBreak,
+        &on_error::OnError,
         &play::Play,
         &queue_join::QueueJoin,
         &recording_start::RecordingStart,
@@ -220,7 +243,9 @@ pub fn table() -> &'static [&'static dyn Action] {
         &sleep::Sleep,
         &speech_receive::SpeechReceive,
         &stop::Stop,
+        &subflow::Subflow,
         &talk::Talk,
+        &terminate::Terminate,
         &variable_set::VariableSet,
     ]
 }
@@ -251,6 +276,6 @@ mod tests {
             assert!(!LATER.contains(&declared.name), "{}", declared.name);
         }
         assert!(LATER.is_sorted());
-        assert!(find("loop").is_none());
+        assert!(find("parallel").is_none());
     }
 }

@@ -1,6 +1,8 @@
 //! All that an action may see and touch.
 
-use super::{Parameters, Want};
+use super::{Done, Parameters, Step, Want};
+use crate::flow::cursor;
+use crate::flow::flows::Flows;
 use crate::flow::script::ActionNode;
 use crate::flow::vars::Vars;
 use crate::scene::{Line, Op, Sound};
@@ -18,6 +20,10 @@ pub struct Scene<'a> {
     pub node: &'a ActionNode,
     pub parameters: Parameters<'a>,
     pub vars: &'a Vars,
+    /// The zone of times that name none.
+    pub timezone: &'a str,
+    /// The workflows in force.
+    pub flows: &'a dyn Flows,
     /// Digits typed and not yet taken by anyone.
     pub typed: &'a str,
     /// The action forgot what was typed ahead when it began.
@@ -93,6 +99,14 @@ impl Scene<'_> {
         let sound = self.first_sound + self.live.sounds.len() as u64;
         self.live.sounds.push_back(sound);
         self.ops.push(Op::Sound { sound, what });
+    }
+
+    /// On when a condition holds, else to its `false_target_id`, if it has one.
+    pub fn go_on_if(&self, holds: bool) -> Step {
+        match self.parameters.text("false_target_id").and_then(cursor::target) {
+            Some(target) if !holds => Step::Jump { target: target.to_owned(), done: Done::default() },
+            _ => Step::Done(Done::default()),
+        }
     }
 
     /// Forgets what was typed ahead.
