@@ -78,6 +78,8 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let builder = tracing_subscriber::fmt().with_env_filter(filter(log)).with_writer(writer);
+    // A log that can't be written is not told of on stderr, where it is written: that would be a panic.
+    let builder = builder.log_internal_errors(false);
     builder.with_ansi(colours).with_target(false).finish()
 }
 
@@ -86,6 +88,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let builder = tracing_subscriber::fmt().with_env_filter(filter(log)).with_writer(writer);
+    let builder = builder.log_internal_errors(false);
     builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish()
 }
 

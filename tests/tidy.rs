@@ -9,9 +9,11 @@ use holdline::config::{Config, DEFAULTS, Sources};
 /// What the core may depend on: what only computes. No input, output, clock or dice.
 const CORE_MAY_USE: &[(&str, &str)] = &[
     ("base64", "payloads of stream messages, tokens, signatures"),
+    ("cel", "the grammar of expressions; evaluated by our own counted steps"),
     ("hmac", "signatures of the network and stream tokens"),
     ("jiff", "conditions on dates, with a bundled zone database; its clock is banned by clippy"),
     ("quick-xml", "escaping and reading the network's documents"),
+    ("regex", "patterns in expressions and conditions, in time linear in the text"),
     ("rubato", "resampling of sound files"),
     ("saphyr-parser", "YAML with positions"),
     ("serde", "facts and documents as data"),

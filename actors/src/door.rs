@@ -184,6 +184,14 @@ impl Door {
     async fn voice(&self, workflow: WorkflowId, arrival: Arrival, request: Request) -> HttpAnswer {
         let call = arrival.call.clone();
         for _ in 0..TRIES {
+            if self.book.find(&workflow).is_none() {
+                // Deleted under its calls, which go on; no other begins.
+                return match self.ask(&call, Some(&workflow), request).await {
+                    Some(Err(NotHere::Unknown)) => self.refused(&Refusal::unknown_workflow(&workflow.0)),
+                    Some(outcome) => self.answer(&call, outcome),
+                    None => unavailable("the answer could not be written in time"),
+                };
+            }
             let Some(new) = self.new_call(&workflow, arrival.clone()) else {
                 return unavailable("the workflow cannot be started");
             };
@@ -266,6 +274,9 @@ impl Door {
                 _ => Opened::Answer(self.denied(&call, "the call is over")),
             },
             Some(Err(NotHere::OtherWorkflow)) => Opened::Answer(not_found()),
+            Some(Err(NotHere::Unknown)) if self.book.find(&workflow).is_none() => {
+                Opened::Answer(self.refused(&Refusal::unknown_workflow(&workflow.0)))
+            }
             Some(Err(_)) => Opened::Answer(self.denied(&call, "the call is not known")),
             None => Opened::Answer(unavailable("the stream could not be admitted in time")),
         }

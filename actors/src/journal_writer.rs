@@ -6,6 +6,8 @@
 
 mod desk;
 mod lane;
+#[cfg(test)]
+mod tests;
 
 pub use desk::Health;
 

@@ -167,6 +167,11 @@ impl Refusal {
         Refusal::new(413, "too_large", "the body has more than 65536 bytes", log)
     }
 
+    pub fn unknown_workflow(id: &str) -> Refusal {
+        let log = format!("no such workflow: {}", trust::loggable(id));
+        Refusal::new(404, "unknown_workflow", "there is no such workflow", log)
+    }
+
     fn new(status: u16, code: &'static str, message: &'static str, log: String) -> Refusal {
         Refusal { status, code, message, log, allow: None }
     }
@@ -233,7 +238,7 @@ impl Reader<'_, '_> {
                 })
             }
             Route::Voice(workflow) => {
-                let workflow = self.known(workflow)?;
+                let workflow = self.known_to_call(workflow)?;
                 self.voice(workflow)
             }
             Route::Twiml => {
@@ -244,11 +249,11 @@ impl Reader<'_, '_> {
                 self.voice(workflow)
             }
             Route::Next(workflow) => {
-                let workflow = self.known(workflow)?;
+                let workflow = self.known_to_call(workflow)?;
                 self.next(workflow)
             }
             Route::Wait(workflow) => {
-                let workflow = self.known(workflow)?;
+                let workflow = self.known_to_call(workflow)?;
                 let number = |name| self.form.get(name).and_then(|text| text.trim().parse().ok());
                 Ok(Ask::Wait(Wait {
                     workflow,
@@ -276,9 +281,12 @@ impl Reader<'_, '_> {
                 Ok(Ask::Stream { workflow, entry })
             }
             Route::Ticket { workflow, call, token } => {
-                let workflow = self.known(workflow)?;
-                self.upgrade()?;
                 let call = webhook::call_id(&call).filter(|_| token.len() <= TOKEN_BYTES_MAX);
+                let workflow = match call {
+                    Some(_) => self.well_formed(workflow)?,
+                    None => self.known(workflow)?,
+                };
+                self.upgrade()?;
                 let Some(call) = call else {
                     let log = format!("a stream with a ticket that we never gave, for {workflow}");
                     return Err(Refusal::new(403, "bad_ticket", "this is no ticket of ours", log));
@@ -324,8 +332,24 @@ impl Reader<'_, '_> {
         if id.len() <= WORKFLOW_ID_BYTES_MAX && self.flows.exists(&id) {
             return Ok(WorkflowId(id));
         }
-        let log = format!("no such workflow: {}", trust::loggable(&id));
-        Err(Refusal::new(404, "unknown_workflow", "there is no such workflow", log))
+        Err(Refusal::unknown_workflow(&id))
+    }
+
+    /// A call keeps the workflow that it began with, also when the file is deleted under it; so whether an unknown one
+    /// is refused can only be said once it is known whether the call is.
+    fn known_to_call(&self, id: String) -> Result<WorkflowId, Refusal> {
+        match webhook::call_of(&self.form) {
+            Some(_) => self.well_formed(id),
+            None => self.known(id),
+        }
+    }
+
+    fn well_formed(&self, id: String) -> Result<WorkflowId, Refusal> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if id.len() <= WORKFLOW_ID_BYTES_MAX && id.chars().all(fits) {
+            return Ok(WorkflowId(id));
+        }
+        self.known(id)
     }
 
     fn default(&self) -> Result<WorkflowId, Refusal> {

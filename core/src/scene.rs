@@ -10,6 +10,7 @@
 use crate::Tick;
 use crate::document::Verb;
 use crate::fact::RunFact;
+use crate::flow::script::ActionNode;
 use crate::http::{Errand, FetchNo, Outcome};
 use crate::id::CallId;
 use crate::notice::LineAnswer;
@@ -56,6 +57,10 @@ pub enum Event {
     Due,
     /// The owner's own ids and callbacks changed a variable of the runtime (`call.status`, `call.duration`, …).
     Learned { name: String, value: serde_json::Value },
+    /// Somebody executes the block under way, with actions to do first. See [`crate::flow::Run::may_execute`].
+    Execute { current_action_id: Option<String>, actions: Option<Vec<ActionNode>> },
+    /// Actions from outside: they run before what comes next, or cut short what is under way.
+    Push { actions: Vec<ActionNode>, interrupt: bool },
     /// The run ends now, for this reason: the call is over, or somebody stopped it.
     End { reason: EndReason, detail: Option<String> },
 }

@@ -16,12 +16,13 @@ use holdline_actors::port::journal::{Journal, Kind};
 use holdline_core::fact::{CallFact, Entry, Fact, Key, ParentFact};
 use holdline_core::flow::run::Run;
 use holdline_core::workflow::run_facts;
-use holdline_core::{Now, Tick};
+use holdline_core::{CallId, Now, Tick};
 use holdline_harness::network::real::{Network, Story};
 use holdline_harness::network::{LineConfig, Script, Status};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::until;
 use super::wire::Asker;
@@ -147,6 +148,98 @@ async fn call(network: Network, origin: String, seed: String, begins: Duration) 
     network.place(config, hands, |_, _| ()).await.unwrap()
 }
 
+/// How long a server with so many open calls takes to its ready line, and then to a document for one of them.
+pub fn start_with_open_calls(open: usize) -> (Duration, Duration) {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("flows")).unwrap();
+    std::fs::write(home.path().join("flows/echo.yaml"), "tasks: [{ type: echo }]\n").unwrap();
+    std::fs::write(home.path().join("holdline.toml"), CONFIG).unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let asker = Asker::new(&format!("http://{}", socket.local_addr().unwrap()), None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+    let mut server = Server::start(home.path(), &socket);
+    runtime.block_on(asker.arrive("echo", &sid(0)));
+    server.kill();
+    let mut journal = SledJournal::open(&home.path().join("data")).unwrap();
+    let key = Key::Call(CallId(sid(0)));
+    let story = serde_json::to_string(&journal.read(&key).unwrap()).unwrap();
+    let run = fold_call(&journal.read(&key).unwrap()).unwrap().sub_run.to_string();
+    let numbers: Vec<usize> = (1..open).collect();
+    for lot in numbers.chunks(200) {
+        let copy = |number: &usize| -> Vec<Entry> {
+            let run_of_copy = Uuid::from_u128(u128::try_from(*number).unwrap()).to_string();
+            let copied = story.replace(&sid(0), &sid(*number)).replace(&run, &run_of_copy);
+            serde_json::from_str(&copied).unwrap()
+        };
+        journal.append(&lot.iter().flat_map(copy).collect::<Vec<Entry>>()).unwrap();
+    }
+    drop(journal);
+
+    let began = Instant::now();
+    let _server = Server::start(home.path(), &socket);
+    let ready = began.elapsed();
+    let began = Instant::now();
+    let told = runtime.block_on(asker.arrive("echo", &sid(open - 1)));
+    assert_eq!(told.status, 200, "{}", told.body);
+    assert!(told.stream_url().contains(&sid(open - 1)), "its own document again: {}", told.body);
+    (ready, began.elapsed())
+}
+
+/// A disk that takes nothing for a while: nobody is told what is not written, and nothing is lost.
+pub fn full_disk() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("flows")).unwrap();
+    std::fs::write(home.path().join("flows/echo.yaml"), "tasks: [{ type: echo }]\n").unwrap();
+    std::fs::write(home.path().join("holdline.toml"), CONFIG).unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = Server::start(home.path(), &socket);
+    if !server.limit_files("1") {
+        println!("prlimit is not here: nothing was checked");
+        return;
+    }
+    server.limit_files("unlimited");
+    let asker = Asker::new(&format!("http://{}", socket.local_addr().unwrap()), None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let first = asker.arrive("echo", &sid(1)).await;
+        assert_eq!(first.status, 200, "{}", first.body);
+        server.limit_files("1");
+        let (pending, call) = (asker.clone(), sid(1));
+        let pending = tokio::spawn(async move {
+            pending
+                .post("/webhooks/echo/next?x=1", &[("CallSid", &call), ("CallStatus", "in-progress")])
+                .await
+        });
+        let not_ready = until("it is not ready", async || {
+            Some(asker.get("/ready").await).filter(|told| told.status == 503)
+        })
+        .await;
+        assert_eq!(not_ready.json()["reasons"], serde_json::json!(["journal"]));
+        let refused = asker.arrive("echo", &sid(2)).await;
+        assert_eq!(refused.status, 503, "no new calls: {}", refused.body);
+        assert!(!pending.is_finished(), "what is not written is not told");
+        server.limit_files("unlimited");
+        let told = pending.await.unwrap();
+        assert_eq!(told.status, 200, "{}", told.body);
+        assert!(told.stream_url().contains(&sid(1)));
+        until("it is ready", async || (asker.get("/ready").await.status == 200).then_some(())).await;
+        assert_eq!(asker.arrive("echo", &sid(3)).await.status, 200);
+    });
+    server.kill();
+    let journal = SledJournal::open(&home.path().join("data")).unwrap();
+    let story = journal.read(&Key::Call(CallId(sid(1)))).unwrap();
+    let returned = |fact: &Fact| matches!(fact, Fact::Call(CallFact::Returned { exchange: 1 }));
+    assert_eq!(count(&story, returned), 1, "written, and once: {story:#?}");
+    assert_eq!(journal.story(&Key::Call(CallId(sid(2)))).unwrap(), None);
+    assert!(journal.story(&Key::Call(CallId(sid(3)))).unwrap().is_some());
+    assert!(!home.path().join("data/journal.corrupt-1").exists(), "a full disk is no damage");
+}
+
+fn sid(number: usize) -> String {
+    format!("CA{number:032}")
+}
+
 /// Every call went through all its steps, once each, and told of its end once.
 fn judge(home: &Path, stories: &[Story]) -> (usize, u64) {
     let journal = SledJournal::open(&home.join("data")).unwrap();
@@ -214,8 +307,8 @@ struct Server {
 impl Server {
     /// As systemd does it: the socket is file 3 and outlives whoever serves it, so that no caller is ever refused.
     fn start(home: &Path, socket: &TcpListener) -> Server {
-        let script =
-            "export LISTEN_FDS=1 LISTEN_FDNAMES=public LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
+        // A file that may not grow is to be an error here, not a signal.
+        let script = "trap '' XFSZ; export LISTEN_FDS=1 LISTEN_FDNAMES=public LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
         let log = std::fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_holdline"), "serve", "--config", "holdline.toml"])
@@ -240,6 +333,12 @@ impl Server {
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// How long a file it may write; false where that can't be set.
+    fn limit_files(&self, bytes: &str) -> bool {
+        let limit = [format!("--pid={}", self.child.id()), format!("--fsize={bytes}:unlimited")];
+        Command::new("prlimit").args(limit).status().is_ok_and(|status| status.success())
     }
 
     fn end(mut self) {

@@ -343,6 +343,10 @@ impl Call {
             gaps,
             ended_by: why.to_owned(),
         };
+        if why == "hangup" {
+            // The flow ends in this same turn, so it cannot be told when the file is closed.
+            self.tell_flow(Event::Recorded { report: report.clone() });
+        }
         self.write(out);
         out.push(Effect::CloseRecording { report });
     }

@@ -21,7 +21,8 @@ pub fn find(frames: &[Frame], from: usize, target: &str) -> Option<(usize, usize
 /// Whether going there from the step at `(stack, index)` repeats what the flow has passed already.
 pub fn is_backward(frames: &[Frame], stack: usize, index: usize, to: Move) -> bool {
     match to {
-        Move::Stay => false,
+        // On behind a loop; into a list that nobody was in.
+        Move::Stay | Move::Leave { .. } | Move::Caught { .. } => false,
         Move::On(next) => next <= index,
         Move::To { stack: there, index: next } if there == stack => next <= index,
         // An ancestor's cursor stands after the action that pushed.

@@ -31,6 +31,8 @@ pub enum Kind {
     Io,
     /// Sends people messages: an error is recorded and the flow continues; in a main workflow as `Io`.
     Messaging,
+    /// Runs another workflow: as [`Kind::Io`], but it takes as long as it takes.
+    Child,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +89,8 @@ pub enum Shape {
         alphabet: &'static str,
         max: usize,
     },
+    /// An expression, with or without its `=`.
+    Expression,
     /// Any JSON value, substituted whole.
     Any,
     /// Exported by other systems, without effect here: a warning says so.

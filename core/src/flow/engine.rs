@@ -5,13 +5,15 @@ use super::action::parameters::settle;
 use super::action::{
     self, Action, Done, Fault, Happened, Live, Outside, Parameters, RecordingNow, Scene, Step, Want,
 };
+use super::child;
 use super::cursor;
 use super::declare::Kind;
 use super::fact::{Ending, Move, RunFact, StepEnd, StepStart};
 use super::history::{Failure, Outcome};
 use super::policy;
-use super::run::{PUSHED, Run};
+use super::run::Run;
 use super::script::{ActionNode, MediaPreference, OnEnd};
+use super::stack::{Turns, Work};
 use super::state::{Pending, Recording, label};
 use super::substitute::{Substitution, is_true};
 use super::verdict::{Place, Verdict, failure_text};
@@ -102,8 +104,7 @@ impl Run {
         }
         let (stack, index) = self.state.cursor();
         let Some(node) = self.state.frames.last().and_then(|frame| frame.node()).cloned() else {
-            self.stack_ends(draft);
-            return None;
+            return self.stack_ends(draft, looks_ahead);
         };
         let Some(action) = action::find(&node.kind) else {
             self.unavailable(draft, &node);
@@ -156,6 +157,17 @@ impl Run {
                 self.record(draft, RunFact::StepBegan { at, start, memory: Value::Null, rendered });
                 None
             }
+            Ok(Step::Call { .. }) if looks_ahead => Some(Block::Stream),
+            Ok(Step::Call { workflow, inputs }) => match self.called(&workflow) {
+                Ok(script) => {
+                    let memory = child::memory(self.next_child());
+                    self.record(draft, RunFact::StepBegan { at, start, memory, rendered: None });
+                    self.under_way(draft, &node, action.declared().kind, Live::default());
+                    self.begin_child(draft, script, inputs);
+                    None
+                }
+                Err(fault) => self.conclude_new(draft, place, &node, action, start, Err(fault)),
+            },
             // What waits for something else begins when all before it is done.
             Ok(Step::Wait { .. }) if looks_ahead => Some(Block::Stream),
             Ok(Step::Wait { memory }) => {
@@ -187,19 +199,65 @@ impl Run {
     }
 
     /// The top stack has no action left: back to the one below it, or the end of the run.
-    fn stack_ends(&mut self, draft: &mut Draft) {
+    fn stack_ends(&mut self, draft: &mut Draft, looks_ahead: bool) -> Option<Block> {
         if self.state.frames.len() > 1 {
-            self.record(draft, RunFact::Popped);
-            return;
+            let work = self.state.frames.last().map(|frame| frame.work.clone());
+            return match work {
+                // A turn is a jump back; and what fails in a guarded list must find its guard.
+                Some(Work::Turns(_) | Work::Guarded { .. }) if looks_ahead => Some(Block::Undone),
+                Some(Work::Turns(turns)) if turns.variables(turns.turn + 1).is_some() => {
+                    self.turn_again(draft, &turns);
+                    None
+                }
+                _ => {
+                    self.record(draft, RunFact::Popped);
+                    None
+                }
+            };
         }
         let hold = self.state.begun.script.on_end == OnEnd::Hold;
         self.close(draft, Ending { reason: EndReason::Completed, detail: None, by_hangup: false, hold });
+        None
+    }
+
+    /// The loop on top begins its next turn, if its variables still fit.
+    fn turn_again(&mut self, draft: &mut Draft, turns: &Turns) {
+        let limits = &self.state.begun.script.limits;
+        if self.state.in_a_row >= limits.iterations {
+            let (label, in_a_row) = (label(&turns.node), self.state.in_a_row);
+            let detail = format!(
+                "loop detected at `{label}` (loop): {in_a_row} actions in a row without one that waits"
+            );
+            self.close(draft, Ending::new(EndReason::Limit, detail));
+            return;
+        }
+        match self.admits_turn(turns, turns.turn + 1) {
+            Ok(()) => self.record(draft, RunFact::Turned),
+            Err(fault) => {
+                let below = self.state.frames.len().saturating_sub(2);
+                let index = self.state.frames.get(below).map_or(0, |frame| frame.index);
+                let place =
+                    Place { step: turns.step, stack: below, index: index.saturating_sub(1), attempts: 1 };
+                let error = Failure::from(fault);
+                if let Verdict::Ended(mut end, finish) = self.fail(place, &turns.node, Kind::Control, error) {
+                    // The loop's own stack goes, wherever its error leads.
+                    if end.to == Move::Stay || matches!(end.to, Move::On(_)) {
+                        end.to = Move::To { stack: below, index };
+                    }
+                    self.note_error(draft, &turns.node, place, &end);
+                    self.record(draft, RunFact::LoopFailed { at: draft.now.wall_ms, step: turns.step, end });
+                    if let Some(ending) = finish {
+                        self.close(draft, ending);
+                    }
+                }
+            }
+        }
     }
 
     /// Fills an action in from the variables, and decides whether it is skipped.
     fn prepare(&self, node: &ActionNode, action: &dyn Action, line: Line) -> Prepared {
         let declared = action.declared();
-        let mut substitution = Substitution::new(&self.state.vars);
+        let mut substitution = Substitution::with(&self.state.vars, &self.kept);
         let wanted = match &node.when {
             Some(when) => substitution.value(when).map(|value| is_true(&value)),
             None => Ok(true),
@@ -227,7 +285,7 @@ impl Run {
     fn limit_reached(&self, node: &ActionNode, waits: bool) -> Option<String> {
         let limits = &self.state.begun.script.limits;
         let (label, kind) = (label(node), &node.kind);
-        if self.state.history.newest() >= u64::from(limits.steps) {
+        if !waits && self.state.steps >= u64::from(limits.steps) {
             return Some(format!("{} steps are done, `{label}` ({kind}) would be one more", limits.steps));
         }
         let in_a_row = self.state.in_a_row;
@@ -260,7 +318,8 @@ impl Run {
                 Verdict::Again { .. } => continue,
             };
             // The cursor went on when it was rendered; only a jump by `on_error` moves it again.
-            if end.outcome != Outcome::Failed || !matches!(end.to, Move::To { .. }) {
+            let leads_away = matches!(end.to, Move::To { .. } | Move::Caught { .. });
+            if end.outcome != Outcome::Failed || !leads_away {
                 end.to = Move::Stay;
             }
             self.note_error(draft, &node, place, &end);
@@ -280,10 +339,9 @@ impl Run {
         node: &ActionNode,
         action: &dyn Action,
         start: StepStart,
-        mut result: Result<Step, Fault>,
+        result: Result<Step, Fault>,
     ) -> Option<Block> {
         let at = draft.now.wall_ms;
-        let push = taken_push(&mut result);
         let looks_ahead = !self.state.pending.is_empty();
         match self.judge(draft.now, place, node, action, result, true) {
             Verdict::Ended(end, finish) => {
@@ -292,12 +350,9 @@ impl Run {
                     return Some(Block::Undone);
                 }
                 self.note_error(draft, node, place, &end);
-                let went_well = end.outcome == Outcome::Ok;
                 self.record(draft, RunFact::Stepped { at, start, end });
                 if let Some(ending) = finish {
                     self.close(draft, ending);
-                } else if let Some(actions) = push.filter(|_| went_well) {
-                    self.push_stack(draft, actions);
                 }
             }
             Verdict::Again { .. } if looks_ahead => return Some(Block::Stream),
@@ -307,18 +362,6 @@ impl Run {
             }
         }
         None
-    }
-
-    /// A stack too many ends the run.
-    pub(super) fn push_stack(&mut self, draft: &mut Draft, actions: Vec<ActionNode>) {
-        let deepest = self.state.begun.script.limits.stack_depth;
-        if self.state.frames.len() >= usize::try_from(deepest).unwrap_or(usize::MAX) {
-            let detail = format!("{deepest} stacks are in use, one more was pushed");
-            self.over_with(draft, EndReason::Limit, Some(detail), false, false);
-        } else {
-            let id = self.state.begun.id.child(PUSHED | self.state.pushes).to_string();
-            self.record(draft, RunFact::Pushed { at: draft.now.wall_ms, id, actions });
-        }
     }
 
     /// The run's end, at once or when what was rendered is performed.
@@ -367,6 +410,8 @@ impl Run {
             node,
             parameters: Parameters(parameters),
             vars: &state.vars,
+            timezone: &state.begun.script.timezone,
+            flows: &*self.flows,
             typed: &state.typed,
             cleared: false,
             jumps: state
@@ -387,7 +432,9 @@ impl Run {
             }),
             next_recording: state.recordings + 1,
             // Rising within the run, and never given twice: by step, then attempt, then place.
-            first_sound: place.step << 28 | u64::from(place.attempts & 0xFFFF) << 12,
+            first_sound: self.sounds_of()
+                | (place.step & 0xF_FFFF) << 28
+                | u64::from(place.attempts & 0xFFFF) << 12,
             outside: Some(Outside {
                 begun: &state.begun,
                 step: place.step,
@@ -401,16 +448,8 @@ impl Run {
     }
 
     pub(super) fn outputs(&self) -> Result<Map<String, Value>, Fault> {
-        let mut substitution = Substitution::new(&self.state.vars);
+        let mut substitution = Substitution::with(&self.state.vars, &self.kept);
         let outputs = &self.state.begun.script.outputs;
         outputs.iter().map(|output| Ok((output.name.clone(), substitution.value(&output.value)?))).collect()
-    }
-}
-
-/// What an action pushes is a fact of its own, behind the one of its end.
-pub(super) fn taken_push(result: &mut Result<Step, Fault>) -> Option<Vec<ActionNode>> {
-    match result {
-        Ok(Step::Done(done)) => done.push.take(),
-        _ => None,
     }
 }

@@ -54,6 +54,17 @@ pub enum RunFact {
     Pushed { at: u64, id: String, actions: Vec<ActionNode> },
     /// The top stack came to its end.
     Popped,
+    /// The loop on top begins its next turn.
+    Turned,
+    /// A loop under way could not turn: its variables don't fit any more.
+    LoopFailed {
+        at: u64,
+        step: u64,
+        #[serde(flatten)]
+        end: StepEnd,
+    },
+    /// The child under way (or one of its own) wrote this down.
+    Child { id: RunId, fact: Box<RunFact> },
     /// A key was pressed and waits for whoever asks for digits.
     Typed { digit: char },
     /// A variable of the runtime has a new value.
@@ -77,6 +88,12 @@ pub struct Begun {
     pub complete_count: u32,
     pub parent: Option<RunId>,
     pub on_complete: Option<String>,
+    /// How many runs it is nested in.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nested: u32,
+    /// Digits that were typed ahead when it began, and taken by nobody.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub typed: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,6 +135,42 @@ pub struct StepEnd {
     pub counted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<RecordingMark>,
+    /// A list that goes on top once the cursor has moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushedList>,
+}
+
+/// A list of actions that a step put on top.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PushedList {
+    pub what: Pushed,
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub role: Role,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pushed {
+    /// The action's own nested list of this name.
+    List(String),
+    /// A list that came from elsewhere: the snapshot of it.
+    Actions(Vec<ActionNode>),
+}
+
+/// What a stack is for, beyond being run through once.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    #[default]
+    Plain,
+    /// Run through for each item; without items until somebody leaves it.
+    Loop { items: Option<Arc<Vec<Value>>> },
+    /// An error in it leads to the second list of its action.
+    Guard,
+}
+
+fn is_plain(role: &Role) -> bool {
+    *role == Role::Plain
 }
 
 impl StepEnd {
@@ -133,6 +186,7 @@ impl StepEnd {
             typed: None,
             counted: false,
             recording: None,
+            push: None,
         }
     }
 }
@@ -148,6 +202,10 @@ pub enum Move {
     On(usize),
     /// Into that stack (0 is the main one); stacks above it are dropped.
     To { stack: usize, index: usize },
+    /// Out of the loop whose stack this is; those above it are dropped with it.
+    Leave { stack: usize },
+    /// Into the second list of the action that guards this stack, which is dropped.
+    Caught { stack: usize },
 }
 
 /// A step that became verbs of the document that is being made.
@@ -200,6 +258,11 @@ pub enum FactError {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn is_stay(to: &Move) -> bool {

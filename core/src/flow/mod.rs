@@ -2,11 +2,14 @@
 
 pub mod action;
 pub mod check;
+mod child;
 pub mod cursor;
 pub mod declare;
 pub mod diagnostic;
 mod engine;
+pub mod expression;
 pub mod fact;
+pub mod flows;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod history;
@@ -16,6 +19,7 @@ mod policy;
 pub mod run;
 #[doc(hidden)]
 pub mod sample;
+pub mod schema;
 pub mod script;
 pub mod source;
 pub mod stack;

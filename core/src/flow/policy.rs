@@ -32,10 +32,12 @@ pub fn retry_in_ms(
 ) -> Option<u64> {
     let retry = match kind {
         Kind::Control => return None,
-        Kind::Io | Kind::Messaging if is_main(reference) => {
+        Kind::Io | Kind::Messaging | Kind::Child if is_main(reference) => {
             node.retry.as_ref().or(script.retry.as_ref()).unwrap_or(&MAIN_RETRY)
         }
-        Kind::Io | Kind::Messaging | Kind::Media => node.retry.as_ref().or(script.retry.as_ref())?,
+        Kind::Io | Kind::Messaging | Kind::Child | Kind::Media => {
+            node.retry.as_ref().or(script.retry.as_ref())?
+        }
     };
     let wanted = retry.retryable.contains(&class)
         || matches!(class, ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Limit);
@@ -71,7 +73,7 @@ pub fn on_error(node: &ActionNode, kind: Kind, reference: ReferenceKind) -> OnEr
         (Some(on_error), _) => on_error.clone(),
         (None, Kind::Media) => OnError::Continue,
         (None, Kind::Messaging) if !is_main(reference) => OnError::Continue,
-        (None, Kind::Control | Kind::Io | Kind::Messaging) => OnError::Fail,
+        (None, Kind::Control | Kind::Io | Kind::Messaging | Kind::Child) => OnError::Fail,
     }
 }
 
@@ -80,6 +82,6 @@ pub fn timeout_ms(script: &Script, node: &ActionNode, kind: Kind) -> Option<u64>
     match kind {
         Kind::Io | Kind::Messaging => Some(node.timeout_ms.or(script.timeout_ms).unwrap_or(IO_TIMEOUT_MS)),
         // Waiting on people has no bound of its own.
-        Kind::Control | Kind::Media => node.timeout_ms,
+        Kind::Control | Kind::Media | Kind::Child => node.timeout_ms,
     }
 }

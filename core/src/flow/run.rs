@@ -3,25 +3,26 @@
 //! [`Run::take`] decides, and everything that it decides about the durable state is a fact which it applies to itself
 //! at once; [`Run::restore`] folds the same facts. What is not in facts (timers, sounds that play) is begun again.
 
-use super::action::{Happened, Live, wait_verbs};
+use super::action::{Done, Happened, Live, Push, Step, wait_verbs};
+use super::declare::Kind;
 use super::engine::{Block, Draft};
-use super::fact::{Begun, FactError, RunFact, VERSION};
+use super::expression::Kept;
+use super::fact::{Begun, FactError, Pushed, RunFact, VERSION};
+use super::flows::{Flows, NoFlows};
 use super::history::Entry;
 use super::script::{ActionNode, Script};
 use super::stack::List;
-use super::state::State;
+use super::state::{PUSHED, State};
 use super::vars::Vars;
 use crate::document::Verb;
 use crate::id::RunId;
 use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
-use crate::scene::{EndReason, Event, Line, Needs, Posture, Reference, RunOver, Turn};
+use crate::scene::{EndReason, Event, Line, Needs, Op, Posture, Reference, RunOver, Turn};
 use crate::{Now, Tick};
 use serde_json::{Map, Value};
+use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Ordinals of stacks, apart from those of child runs.
-pub(super) const PUSHED: u64 = 1 << 32;
 
 const KEYS: &str = "0123456789*#ABCD";
 
@@ -46,6 +47,24 @@ pub struct Run {
     pub(super) passing: Passing,
     /// Answers from outside that came for attempts which were given up.
     pub(super) stale_answers: u64,
+    /// Expressions that were compiled; a crash may forget them.
+    pub(super) kept: Kept,
+    pub(super) flows: Arc<dyn Flows>,
+    /// The run of the `subflow` step under way.
+    pub(super) child: Option<Box<Run>>,
+    pub(super) ended_children: VecDeque<Run>,
+    /// What follows on ends of the last turn.
+    pub(super) follow: Vec<RunSpec>,
+}
+
+/// Why an `execute` has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    AlreadyEnded,
+    StaleAction,
+    NotBlocked,
+    /// It ends the run.
+    Limit,
 }
 
 /// What a crash may forget.
@@ -66,13 +85,17 @@ pub(super) struct Passing {
 /// Runs are equal when their durable states are.
 impl PartialEq for Run {
     fn eq(&self, other: &Run) -> bool {
-        self.state == other.state
+        self.state == other.state && self.child == other.child && self.ended_children == other.ended_children
     }
 }
 
 impl Run {
     /// A run that has done nothing yet, and the fact that it exists.
     pub fn begin(now: Now, spec: RunSpec) -> (Run, Vec<RunFact>) {
+        Run::begin_nested(now, spec, 0, String::new())
+    }
+
+    pub(super) fn begin_nested(now: Now, spec: RunSpec, nested: u32, typed: String) -> (Run, Vec<RunFact>) {
         let begun = Begun {
             version: VERSION,
             at: now.wall_ms,
@@ -83,9 +106,31 @@ impl Run {
             complete_count: spec.complete_count,
             parent: spec.parent,
             on_complete: spec.on_complete,
+            nested,
+            typed,
         };
-        let state = State::of(&begun);
-        (Run { state, passing: Passing::default(), stale_answers: 0 }, vec![RunFact::Begun(Box::new(begun))])
+        (Run::of(State::of(&begun)), vec![RunFact::Begun(Box::new(begun))])
+    }
+
+    pub(super) fn of(state: State) -> Run {
+        Run {
+            state,
+            passing: Passing::default(),
+            stale_answers: 0,
+            kept: Kept::default(),
+            flows: Arc::new(NoFlows),
+            child: None,
+            ended_children: VecDeque::new(),
+            follow: Vec::new(),
+        }
+    }
+
+    /// Tells it where to look for workflows that its actions name. Its owner does, whenever it has begun or folded it.
+    pub fn bind(&mut self, flows: Arc<dyn Flows>) {
+        if let Some(child) = &mut self.child {
+            child.bind(flows.clone());
+        }
+        self.flows = flows;
     }
 
     /// One turn. The owner writes the facts, then does the ops.
@@ -109,12 +154,16 @@ impl Run {
     pub fn wake_at(&self) -> Option<Tick> {
         let Passing { live, deadline, retry, stuck, yielded } = &self.passing;
         let due = live.as_ref().and_then(|live| live.due);
-        [due, *deadline, retry.filter(|_| !stuck), *yielded].into_iter().flatten().min()
+        let child = self.child.as_ref().and_then(|child| child.wake_at());
+        [due, *deadline, retry.filter(|_| !stuck), *yielded, child].into_iter().flatten().min()
     }
 
     /// The only change of durable state: a turn applies its own facts as it decides them, a fold those of old.
     pub fn apply(&mut self, fact: &RunFact) {
         self.state.apply(fact);
+        if let RunFact::Child { fact, .. } = fact {
+            self.apply_to_child(fact);
+        }
     }
 
     /// The run that wrote these facts. What was under way begins again in the next turn.
@@ -124,7 +173,7 @@ impl Run {
             Some(fact) => State::new(fact)?,
             None => return Err(FactError::NotBegun("nothing".to_owned())),
         };
-        let mut run = Run { state, passing: Passing::default(), stale_answers: 0 };
+        let mut run = Run::of(state);
         for fact in facts {
             if matches!(fact, RunFact::Begun(_)) {
                 return Err(FactError::BegunTwice);
@@ -161,11 +210,98 @@ impl Run {
     /// turn after it. A stack too many ends the run.
     pub fn push(&mut self, now: Now, actions: Vec<ActionNode>) -> Vec<RunFact> {
         let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
-        if self.state.over.is_some() {
-            return draft.facts;
-        }
-        self.push_stack(&mut draft, actions);
+        self.push_on(&mut draft, actions);
         draft.facts
+    }
+
+    fn push_on(&mut self, draft: &mut Draft, actions: Vec<ActionNode>) {
+        if self.state.over.is_some() || actions.is_empty() {
+            return;
+        }
+        let now = draft.now;
+        let deepest = self.state.begun.script.limits.stack_depth;
+        if self.state.frames.len() >= usize::try_from(deepest).unwrap_or(usize::MAX) {
+            let detail = format!("{deepest} stacks are in use, one more was pushed");
+            self.over_with(draft, EndReason::Limit, Some(detail), false, false);
+        } else {
+            let id = self.state.begun.id.child(PUSHED | self.state.pushes).to_string();
+            self.record(draft, RunFact::Pushed { at: now.wall_ms, id, actions });
+        }
+    }
+
+    /// What the API answers to an `execute`. The turn follows in any case: a limit that is reached ends the run.
+    pub fn may_execute(&self, current_action_id: Option<&str>) -> Result<(), Refused> {
+        if let Some(child) = &self.child {
+            return child.may_execute(current_action_id);
+        }
+        if self.state.over.is_some() {
+            return Err(Refused::AlreadyEnded);
+        }
+        let step = self.state.pending.first().map(|pending| pending.step);
+        let step = step.or(self.state.current.as_ref().map(|current| current.step));
+        let entry = step.and_then(|step| self.state.history.entry(step));
+        if current_action_id.is_some_and(|id| entry.is_none_or(|entry| entry.node.id != id)) {
+            return Err(Refused::StaleAction);
+        }
+        if entry.is_none_or(|entry| entry.node.kind != "block") {
+            return Err(Refused::NotBlocked);
+        }
+        if self.state.executes >= self.state.begun.script.limits.execute_calls {
+            return Err(Refused::Limit);
+        }
+        Ok(())
+    }
+
+    fn execute(
+        &mut self,
+        draft: &mut Draft,
+        current_action_id: Option<&str>,
+        actions: Option<Vec<ActionNode>>,
+    ) {
+        match self.may_execute(current_action_id) {
+            Ok(()) => {
+                let push = actions.filter(|actions| !actions.is_empty());
+                let step = match push {
+                    Some(actions) => Step::Push(Push::plain(Pushed::Actions(actions))),
+                    None => Step::Done(Done::default()),
+                };
+                self.conclude_current(draft, Ok(step));
+            }
+            Err(Refused::Limit) => {
+                let most = self.state.begun.script.limits.execute_calls;
+                let detail = format!("{most} execute calls are done, one more came");
+                self.over_with(draft, EndReason::Limit, Some(detail), false, false);
+            }
+            // It was told so already, and changes nothing.
+            Err(_) => {}
+        }
+    }
+
+    /// Whether what is under way can be cut short from outside: sound on the stream, a wait. Not what the network
+    /// performs by itself, and not what is under way elsewhere.
+    pub fn may_interrupt(&self) -> bool {
+        let waits = |entry: &Entry| {
+            let declared = super::action::find(&entry.node.kind).map(|action| action.declared());
+            declared.is_some_and(|declared| matches!(declared.kind, Kind::Media | Kind::Control))
+                && entry.node.kind != "block"
+        };
+        let current = self.state.current.as_ref().and_then(|current| self.state.history.entry(current.step));
+        self.state.pending.is_empty() && current.is_none_or(waits)
+    }
+
+    fn cut(&mut self, draft: &mut Draft) {
+        if self.state.current.is_none() || !self.may_interrupt() {
+            return;
+        }
+        if let Some(live) = &self.passing.live {
+            if !live.sounds.is_empty() {
+                draft.ops.push(Op::Hush);
+            }
+            if live.echoing {
+                draft.ops.push(Op::Echo(false));
+            }
+        }
+        self.conclude_current(draft, Ok(Step::Cut(Done::default())));
     }
 
     /// Variables of the runtime that are news, all at once and before anything else runs. The owner takes a turn
@@ -198,7 +334,8 @@ impl Run {
 
     /// Answers from outside that nobody waited for any more.
     pub fn stale_answers(&self) -> u64 {
-        self.stale_answers
+        let children = self.ended_children.iter().chain(self.child.as_deref());
+        self.stale_answers + children.map(Run::stale_answers).sum::<u64>()
     }
 
     pub fn over(&self) -> Option<&RunOver> {
@@ -220,7 +357,7 @@ impl Run {
     }
 
     /// Media under way without its stream stands still, and begins again when the line is back.
-    fn freeze(&mut self, line: Line) {
+    pub(super) fn freeze(&mut self, line: Line) {
         if line != Line::Streaming && self.passing.live.as_ref().is_some_and(|live| live.on_stream) {
             self.passing.live = None;
             self.passing.deadline = None;
@@ -228,6 +365,13 @@ impl Run {
     }
 
     fn happen(&mut self, draft: &mut Draft, event: Event) {
+        if self.is_for_child(&event) {
+            self.with_child(draft, |child, inner| {
+                child.happen(inner, event);
+                None
+            });
+            return;
+        }
         match event {
             Event::Proceed | Event::Due => {}
             Event::Performed { answer } => self.performed(draft, &answer),
@@ -252,8 +396,21 @@ impl Run {
             Event::Learned { name, value } => {
                 let name = super::vars::canonical(&name).to_owned();
                 if self.state.vars.runtime(&name) != Some(&value) {
-                    self.record(draft, RunFact::Learned { name, value });
+                    self.record(draft, RunFact::Learned { name: name.clone(), value: value.clone() });
                 }
+                self.with_child(draft, |child, inner| {
+                    child.happen(inner, Event::Learned { name, value });
+                    None
+                });
+            }
+            Event::Execute { current_action_id, actions } => {
+                self.execute(draft, current_action_id.as_deref(), actions);
+            }
+            Event::Push { actions, interrupt } => {
+                if interrupt {
+                    self.cut(draft);
+                }
+                self.push_on(draft, actions);
             }
             Event::End { reason, detail } => self.over_with(draft, reason, detail, false, false),
         }
@@ -265,6 +422,10 @@ impl Run {
         }
         if let Some(ending) = &self.state.ending {
             return Needs::Close { hold: ending.hold };
+        }
+        // A child that ends with verbs undone leaves the line to its parent, unless it is to hang up.
+        if self.child.as_ref().is_some_and(|child| child.hangs_up()) {
+            return Needs::Close { hold: false };
         }
         match (line, block) {
             (Line::Away | Line::Absent, _) => Needs::Nothing,
@@ -287,6 +448,7 @@ impl Run {
         if self.state.over.is_some() {
             return;
         }
+        self.cancel_child(draft);
         let (mut reason, mut detail, mut outputs) = (reason, detail, Map::new());
         if reason == EndReason::Completed {
             match self.outputs() {
@@ -309,7 +471,13 @@ impl Run {
         }
         let over = RunOver { reason, detail, outputs, on_complete, by_hangup, hold };
         self.passing = Passing::default();
+        self.follow.extend(over.on_complete.as_ref().and_then(|workflow| self.successor(workflow)));
         self.record(draft, RunFact::Over { at: draft.now.wall_ms, over });
+    }
+
+    fn hangs_up(&self) -> bool {
+        self.state.ending.as_ref().is_some_and(|ending| ending.by_hangup)
+            || self.child.as_ref().is_some_and(|child| child.hangs_up())
     }
 
     pub(super) fn record(&mut self, draft: &mut Draft, fact: RunFact) {

@@ -26,8 +26,17 @@ pub struct Script {
     pub timeout_ms: Option<u64>,
     /// The configured limits, lowered by the document's own.
     pub limits: Limits,
+    /// Of times that name no zone of their own: the configured one.
+    #[serde(default = "utc")]
+    pub timezone: String,
     /// `x-…` keys of the document.
     pub extra: Map<String, Value>,
+}
+
+pub const UTC: &str = "UTC";
+
+fn utc() -> String {
+    UTC.to_owned()
 }
 
 /// Which words the document was written in; API answers speak the same.

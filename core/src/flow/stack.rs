@@ -1,6 +1,7 @@
 //! Lists of actions, and the stacks that run them.
 
 use super::script::ActionNode;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use std::sync::Arc;
 pub struct List {
     nodes: Vec<Arc<ActionNode>>,
     places: BTreeMap<String, usize>,
+    /// Nested lists by the action's place and their own name: built once, pushed often.
+    nested: BTreeMap<usize, BTreeMap<String, Arc<List>>>,
 }
 
 impl List {
@@ -24,7 +27,20 @@ impl List {
         for (index, node) in nodes.iter().enumerate().rev() {
             places.insert(node.id.clone(), index);
         }
-        List { nodes, places }
+        let nested = nodes.iter().enumerate().filter(|(_, node)| !node.lists.is_empty());
+        let nested = nested
+            .map(|(index, node)| {
+                let lists =
+                    node.lists.iter().map(|(name, actions)| (name.clone(), Arc::new(List::new(actions))));
+                (index, lists.collect())
+            })
+            .collect();
+        List { nodes, places, nested }
+    }
+
+    /// A nested list of one of its actions.
+    pub fn nested(&self, index: usize, name: &str) -> Option<&Arc<List>> {
+        self.nested.get(&index)?.get(name)
     }
 
     pub fn node(&self, index: usize) -> Option<&Arc<ActionNode>> {
@@ -51,11 +67,52 @@ pub struct Frame {
     pub jumps: BTreeMap<usize, u64>,
     /// The action that pushed it, as the API shows it.
     pub return_action: Option<String>,
+    pub work: Work,
+}
+
+/// What a stack is for, as it stands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Work {
+    #[default]
+    Once,
+    Turns(Turns),
+    /// The list that catches its errors.
+    Guarded {
+        second: Option<Arc<List>>,
+    },
+}
+
+/// A loop under way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turns {
+    /// The step that began it.
+    pub step: u64,
+    pub node: Arc<ActionNode>,
+    pub items: Option<Arc<Vec<Value>>>,
+    /// The turn under way, from 0.
+    pub turn: u64,
+}
+
+impl Turns {
+    /// The name of its variables.
+    pub fn name(&self) -> &str {
+        self.node.name.as_deref().unwrap_or(&self.node.id)
+    }
+
+    /// The variables of a turn; none when there is no such turn.
+    pub fn variables(&self, turn: u64) -> Option<Vec<(String, Value)>> {
+        let mut variables = vec![(format!("{}.index", self.name()), Value::from(turn))];
+        if let Some(items) = &self.items {
+            let item = items.get(usize::try_from(turn).ok()?)?;
+            variables.push((format!("{}.item", self.name()), item.clone()));
+        }
+        Some(variables)
+    }
 }
 
 impl Frame {
     pub fn new(id: String, list: Arc<List>, return_action: Option<String>) -> Frame {
-        Frame { id, list, index: 0, jumps: BTreeMap::new(), return_action }
+        Frame { id, list, index: 0, jumps: BTreeMap::new(), return_action, work: Work::Once }
     }
 
     pub fn node(&self) -> Option<&Arc<ActionNode>> {

@@ -1,18 +1,24 @@
 //! A run's durable state: what the fold of its facts gives. Nothing here decides anything.
 
+use super::action::on_error::SECOND;
 use super::cursor;
 use super::fact::{
-    Begun, Ending, FactError, Move, RecordingMark, Rendered, RunFact, StepEnd, StepStart, VERSION,
+    Begun, Ending, FactError, Move, Pushed, PushedList, RecordingMark, Rendered, Role, RunFact, StepEnd,
+    StepStart, VERSION,
 };
 use super::history::{History, Outcome};
 use super::script::ActionNode;
-use super::stack::{Frame, List};
+use super::stack::{Frame, List, Turns, Work};
 use super::vars::{Vars, is_reserved};
+use crate::id::RunId;
 use crate::scene::{Gap, RecordingReport, ReferenceKind, RunOver};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub const MAIN: &str = "main";
+
+/// Ordinals of stacks, apart from those of child runs.
+pub const PUSHED: u64 = 1 << 32;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -33,6 +39,12 @@ pub struct State {
     pub recordings: u64,
     pub recording: Option<Recording>,
     pub pushes: u64,
+    /// Steps that did not wait, in this lifetime.
+    pub steps: u64,
+    /// Blocks that were executed.
+    pub executes: u32,
+    /// Children so far.
+    pub children: u64,
     pub updated_at: u64,
 }
 
@@ -85,12 +97,15 @@ impl State {
             ending: None,
             over: None,
             over_at: None,
-            typed: String::new(),
+            typed: begun.typed.clone(),
             vars: first_variables(begun),
             in_a_row: 0,
-            recordings: 0,
+            recordings: first_recording(begun),
             recording: None,
             pushes: 0,
+            steps: 0,
+            executes: 0,
+            children: 0,
             updated_at: begun.at,
         }
     }
@@ -149,10 +164,15 @@ impl State {
                 let from = self.frames.last().and_then(Frame::node).map(|node| label(node).to_owned());
                 self.frames.push(Frame::new(id.clone(), Arc::new(List::new(actions)), from));
             }
-            RunFact::Popped => {
-                if self.frames.len() > 1 {
-                    self.frames.pop();
-                }
+            RunFact::Popped => self.pop(),
+            RunFact::Turned => self.turn(),
+            RunFact::LoopFailed { at, step, end } => {
+                let (stack, index) = self.cursor();
+                self.end(*at, *step, stack, index, end);
+            }
+            // The run keeps its children beside its state; here they are only counted.
+            RunFact::Child { fact, .. } => {
+                self.children += u64::from(matches!(**fact, RunFact::Begun(_)));
             }
             RunFact::Typed { digit } => self.typed.push(*digit),
             RunFact::Learned { name, value } => self.vars.set_runtime(name, value.clone()),
@@ -178,6 +198,7 @@ impl State {
     fn start(&mut self, at: u64, start: &StepStart) -> u64 {
         self.updated_at = at;
         self.in_a_row = if start.waits { 0 } else { self.in_a_row.saturating_add(1) };
+        self.steps += u64::from(!start.waits);
         if let Some(kept) = &start.kept_digits {
             self.typed.clone_from(kept);
         }
@@ -234,7 +255,100 @@ impl State {
             Some(RecordingMark::Closed) => self.recording = None,
             None => {}
         }
+        // Before the cursor moves: the list belongs to the action that it stands at.
+        let pushed = end.push.as_ref().and_then(|push| self.frame_of(step, stack, index, push));
+        if end.outcome == Outcome::Ok
+            && self.history.entry(step).is_some_and(|entry| entry.node.kind == "block")
+        {
+            self.executes = self.executes.saturating_add(1);
+        }
         self.go(stack, end.to);
+        if let Some(frame) = pushed {
+            self.frames.push(frame);
+            self.begin_turn(0);
+        }
+    }
+
+    /// The stack that a step pushes.
+    fn frame_of(&mut self, step: u64, stack: usize, index: usize, push: &PushedList) -> Option<Frame> {
+        let frame = self.frames.get(stack)?;
+        let node = frame.list.node(index)?.clone();
+        let list = match &push.what {
+            Pushed::List(name) => frame.list.nested(index, name)?.clone(),
+            Pushed::Actions(actions) => Arc::new(List::new(actions)),
+        };
+        let work = match &push.role {
+            Role::Plain => Work::Once,
+            Role::Loop { items } => {
+                Work::Turns(Turns { step, node: node.clone(), items: items.clone(), turn: 0 })
+            }
+            Role::Guard => Work::Guarded { second: frame.list.nested(index, SECOND).cloned() },
+        };
+        let mut pushed = Frame::new(self.next_stack(), list, Some(label(&node).to_owned()));
+        pushed.work = work;
+        Some(pushed)
+    }
+
+    fn next_stack(&mut self) -> String {
+        let id = self.begun.id.child(PUSHED | self.pushes);
+        self.pushes += 1;
+        id.to_string()
+    }
+
+    /// The top stack is done: back to the one below it.
+    fn pop(&mut self) {
+        if self.frames.len() > 1
+            && let Some(frame) = self.frames.pop()
+            && let Work::Turns(turns) = frame.work
+        {
+            self.end_loop(&turns);
+        }
+    }
+
+    /// The loop on top turns: its actions anew, their counts too.
+    fn turn(&mut self) {
+        let Some(frame) = self.frames.last_mut() else { return };
+        let Work::Turns(turns) = &mut frame.work else { return };
+        turns.turn += 1;
+        let turn = turns.turn;
+        frame.index = 0;
+        frame.jumps.clear();
+        self.begin_turn(turn);
+    }
+
+    fn begin_turn(&mut self, turn: u64) {
+        let Some(Work::Turns(turns)) = self.frames.last().map(|frame| &frame.work) else { return };
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        for (name, value) in turns.variables(turn).unwrap_or_default() {
+            self.vars.set(&name, value);
+        }
+    }
+
+    /// A loop that ended by itself or was left gives its turns.
+    fn end_loop(&mut self, turns: &Turns) {
+        self.forget_loop(turns);
+        let count = Value::from(turns.turn + 1);
+        if let Some(name) = turns.node.name.as_deref().filter(|name| !is_reserved(name)) {
+            self.vars.set(name, count.clone());
+        }
+        if let Some(entry) = self.history.entry_mut(turns.step) {
+            entry.output = count;
+        }
+    }
+
+    fn forget_loop(&mut self, turns: &Turns) {
+        for part in ["item", "index"] {
+            self.vars.remove(&format!("{}.{part}", turns.name()));
+        }
+    }
+
+    /// Drops the stacks from this one on, never the main one.
+    fn drop_stacks(&mut self, from: usize) {
+        while self.frames.len() > from.max(1) {
+            if let Some(Frame { work: Work::Turns(turns), .. }) = self.frames.pop() {
+                self.forget_loop(&turns);
+            }
+        }
     }
 
     fn go(&mut self, from: usize, to: Move) {
@@ -242,8 +356,23 @@ impl State {
             Move::Stay => return,
             Move::On(index) => (from, index),
             Move::To { stack, index } => {
-                self.frames.truncate(stack.saturating_add(1).max(1));
+                self.drop_stacks(stack.saturating_add(1));
                 (stack, index)
+            }
+            Move::Leave { stack } => {
+                self.drop_stacks(stack.saturating_add(1));
+                return self.pop();
+            }
+            Move::Caught { stack } => {
+                self.drop_stacks(stack.saturating_add(1));
+                let guarded = if self.frames.len() > 1 { self.frames.pop() } else { None };
+                if let Some(Frame { work: Work::Guarded { second: Some(second) }, return_action, .. }) =
+                    guarded
+                {
+                    let id = self.next_stack();
+                    self.frames.push(Frame::new(id, second, return_action));
+                }
+                return;
             }
         };
         if let Some(frame) = self.frames.get_mut(stack) {
@@ -299,6 +428,17 @@ impl State {
 /// How people know an action: by its name, else its id.
 pub fn label(node: &ActionNode) -> &str {
     node.name.as_deref().unwrap_or(&node.id)
+}
+
+/// Recordings of a nested run are numbered apart from those of the runs around it: the number names the file.
+fn first_recording(begun: &Begun) -> u64 {
+    if begun.nested == 0 { 0 } else { own_part(begun.id) << 20 }
+}
+
+/// A part of an id that differs from its parent's; never 0.
+pub fn own_part(id: RunId) -> u64 {
+    let [.., high, low] = *id.0.as_bytes();
+    u64::from(high) << 8 | u64::from(low) | 1
 }
 
 fn first_variables(begun: &Begun) -> Vars {

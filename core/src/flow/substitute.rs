@@ -1,9 +1,12 @@
 //! `${…}` in parameters: one pass, typed. What a variable holds is never expanded again.
 
 use super::action::Fault;
+use super::expression::Kept;
+use super::parse::expression;
 use super::vars::{Vars, canonical};
 use crate::secret;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -13,13 +16,19 @@ const DEPTH_MAX: usize = 64;
 /// Fills in parameters from variables, and remembers which names were missing.
 pub struct Substitution<'v> {
     vars: &'v Vars,
+    kept: Cow<'v, Kept>,
     missing: BTreeSet<String>,
     secrets: bool,
 }
 
 impl<'v> Substitution<'v> {
     pub fn new(vars: &'v Vars) -> Substitution<'v> {
-        Substitution { vars, missing: BTreeSet::new(), secrets: false }
+        Substitution { vars, kept: Cow::Owned(Kept::default()), missing: BTreeSet::new(), secrets: false }
+    }
+
+    /// With expressions that were compiled before.
+    pub fn with(vars: &'v Vars, kept: &'v Kept) -> Substitution<'v> {
+        Substitution { vars, kept: Cow::Borrowed(kept), missing: BTreeSet::new(), secrets: false }
     }
 
     /// Whether `${secret.NAME}` stands for a secret from here on: its mark is filled in, and nothing else can be taken
@@ -79,8 +88,10 @@ impl<'v> Substitution<'v> {
         if let Some(literal) = text.strip_prefix("$=") {
             return Ok(Value::String(format!("={}", self.inside(literal, escape))));
         }
-        if text.starts_with('=') {
-            return Err(Fault::invalid("expressions are not available here"));
+        if let Some(expression) = expression(text) {
+            // No secret can stand in an expression; what variables hold must not be taken for one.
+            let value = self.kept.evaluate(expression, self.vars)?;
+            return Ok(if self.secrets { secret::plain_value(&value) } else { value });
         }
         if !text.contains('$') {
             return Ok(Value::String(self.own(text)));
@@ -224,7 +235,10 @@ pub fn is_true(value: &Value) -> bool {
 /// Whether a raw value speaks of any of these variables: by `${name…}`, or by a word in an expression.
 pub fn mentions(raw: &Value, names: &[&str]) -> bool {
     match raw {
-        Value::String(text) if text.starts_with('=') => names.iter().any(|name| text.contains(name)),
+        // In doubt it does: `call["digits"]` is the same as `call.digits`.
+        Value::String(text) if text.starts_with('=') => {
+            names.iter().any(|name| name.split('.').all(|part| text.contains(part)))
+        }
         Value::String(text) => text.split("${").skip(1).any(|part| {
             let inner = part.split_once('}').map_or(part, |(inner, _)| inner);
             let path = canonical(inner.split_once(":-").map_or(inner, |(path, _)| path));

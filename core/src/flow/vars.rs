@@ -85,7 +85,8 @@ impl Vars {
         None
     }
 
-    fn flat(&self, name: &str) -> Option<&Value> {
+    /// The value under exactly this name.
+    pub(super) fn flat(&self, name: &str) -> Option<&Value> {
         self.runtime.get(name).or_else(|| self.own.get(name))
     }
 
@@ -125,6 +126,18 @@ impl Vars {
                 self.bytes += size + name.len();
                 self.own.insert(name.to_owned(), value);
             }
+        }
+    }
+
+    /// What the runtime knows about the call.
+    pub fn of_call(&self) -> impl Iterator<Item = (String, Value)> {
+        let call = self.runtime.iter().filter(|(name, _)| name.starts_with("call."));
+        call.map(|(name, value)| (name.clone(), value.clone()))
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        if let Some(old) = self.own.remove(name) {
+            self.bytes = self.bytes.saturating_sub(json_bytes(&old) + name.len());
         }
     }
 

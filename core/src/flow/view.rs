@@ -37,8 +37,7 @@ impl Run {
             "current_stack_id": state.frames.last().map(|frame| &frame.id),
             "variables": state.vars.shown(),
             "outputs": over.map(|over| &over.outputs),
-            // Pushed from outside, by `execute`: no action waits for that yet.
-            "execute_count": 0,
+            "execute_count": state.executes,
             "tm_create": time(begun.at),
             "tm_update": time(state.updated_at),
             "tm_end": state.over_at.map(time),

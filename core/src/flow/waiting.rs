@@ -1,8 +1,9 @@
 //! The step that waits: told what happens, due, too late, begun again, ended.
 
 use super::action::{self, Fault, Happened, Live, Step};
+use super::child;
 use super::declare::Kind;
-use super::engine::{Block, Draft, taken_push};
+use super::engine::{Block, Draft};
 use super::fact::{Ending, Move, RunFact, StepEnd};
 use super::history::Outcome as StepOutcome;
 use super::policy;
@@ -25,6 +26,20 @@ impl Run {
                 return Some(Block::Held);
             }
             return self.begin_again(draft, true);
+        }
+        if self.child.is_some() {
+            if self.passing.deadline.is_some_and(|deadline| deadline <= now) {
+                let fault = Fault::new(ErrorClass::Timeout, "it took longer than its `timeout`");
+                self.cancel_child(draft);
+                self.conclude_current(draft, Err(fault));
+                return None;
+            }
+            return self.with_child(draft, |child, inner| {
+                child.freeze(inner.posture.line);
+                child.passing.yielded = None;
+                child.passing.stuck = false;
+                child.go_on(inner)
+            });
         }
         let Some(live) = &self.passing.live else { return self.begin_again(draft, false) };
         if self.passing.deadline.is_some_and(|deadline| deadline <= now) {
@@ -93,6 +108,16 @@ impl Run {
                     Err(fault) => self.conclude_current(draft, Err(fault)),
                 }
             }
+            Ok(Step::Call { workflow, inputs }) => match self.called(&workflow) {
+                Ok(script) => {
+                    self.passing.retry = None;
+                    let memory = child::memory(self.next_child());
+                    self.record(draft, RunFact::StepAgain { at, memory, rendered: None });
+                    self.under_way(draft, &node, declared.kind, Live::default());
+                    self.begin_child(draft, script, inputs);
+                }
+                Err(fault) => self.conclude_current(draft, Err(fault)),
+            },
             Ok(Step::Wait { memory }) => {
                 draft.ops.append(&mut ops);
                 self.passing.retry = None;
@@ -171,8 +196,7 @@ impl Run {
         }
     }
 
-    fn conclude_current(&mut self, draft: &mut Draft, mut result: Result<Step, Fault>) {
-        let push = taken_push(&mut result);
+    pub(super) fn conclude_current(&mut self, draft: &mut Draft, result: Result<Step, Fault>) {
         self.passing.live = None;
         self.passing.deadline = None;
         let Some(current) = self.state.current.clone() else { return };
@@ -183,11 +207,7 @@ impl Run {
         match self.judge(draft.now, place, &node, action, result, true) {
             Verdict::Ended(end, finish) => {
                 self.note_error(draft, &node, place, &end);
-                let went_on = end.outcome == StepOutcome::Ok && finish.is_none();
                 self.ended(draft, current.step, end, finish);
-                if let Some(actions) = push.filter(|_| went_on) {
-                    self.push_stack(draft, actions);
-                }
             }
             Verdict::Again { due, error } => {
                 self.record(draft, RunFact::StepRetries { at: draft.now.wall_ms, due, error });

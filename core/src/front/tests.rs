@@ -176,12 +176,23 @@ fn a_stream_names_its_call_by_ticket_by_query_or_not_at_all() {
     assert!(!format!("{:?}", stream("/webhooks/menu/wss/CA1/t0ken")).contains("t0ken"));
     let refusal = |target: &str| stream(target).unwrap_err();
     assert_eq!(refusal("/webhooks/menu/wss/..%2F../t0ken").status, 403);
-    assert_eq!(refusal("/webhooks/other/wss/CA1/t0ken").status, 404);
+    assert_eq!(refusal("/webhooks/other/wss").status, 404);
+    assert_eq!(refusal("/webhooks/o%20ther/wss/CA1/t0ken").status, 404);
     let plain = sent("GET", "/webhooks/menu/wss/CA1/t0ken", "").signed();
     assert_eq!(plain.refused(&strict()), (426, "no_upgrade"));
     let https =
         sent("GET", "/ws", "").with("upgrade", "websocket").signed_for("https://voice.example.com/ws");
     assert_eq!(https.refused(&strict()).0, 403, "an upgrade is signed over its wss URL");
+}
+
+#[test]
+fn a_call_is_asked_even_when_its_workflow_is_gone() {
+    for path in ["/webhooks/gone", "/webhooks/gone/next?x=1", "/webhooks/gone/wait?x=1"] {
+        assert!(sent("POST", path, "CallSid=CA1").signed().ask(&strict()).is_ok(), "{path}");
+    }
+    let stream = sent("GET", "/webhooks/gone/wss/CA1/t0ken", "").with("upgrade", "websocket");
+    let ask = stream.signed_for("wss://voice.example.com/webhooks/gone/wss/CA1/t0ken").ask(&strict());
+    assert!(ask.is_ok());
 }
 
 #[test]

@@ -285,6 +285,8 @@ fn a_recording_is_closed_and_in_the_completion_when_the_caller_hangs_up() {
     ended(&mut stage, "caller_hangup", "call_ended");
     let completion = stage.completions.last().unwrap();
     assert_eq!(completion["recordings"][0]["file"], "CA1-1.wav");
+    let began = &stage.run.view()["executed_actions"][0];
+    assert_eq!((&began["name"], &began["output"]["ended_by"]), (&"rec".into(), &"hangup".into()), "{began}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod anything;
 mod control;
 mod line;
+mod nesting;
 mod stage;
 mod stream;
 mod world;

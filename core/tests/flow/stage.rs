@@ -4,6 +4,7 @@
 use holdline_core::document::Verb;
 use holdline_core::fact::RunFact;
 use holdline_core::flow::action;
+use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::*;
 use holdline_core::flow::{Run, RunSpec};
 use holdline_core::http::*;
@@ -26,6 +27,8 @@ pub struct Stage {
     pub ops: Vec<Op>,
     pub needs: Needs,
     pub wake_at: Option<Tick>,
+    /// The workflows that its actions may name.
+    pub flows: Option<Arc<dyn Flows>>,
 }
 
 pub fn node(value: &Value) -> ActionNode {
@@ -33,9 +36,19 @@ pub fn node(value: &Value) -> ActionNode {
     let kind = text("type").expect("a type");
     let mut parameters = value.get("with").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut lists = std::collections::BTreeMap::new();
-    if parameters.get("wait_flow").is_some_and(Value::is_array) {
-        let list = parameters.remove("wait_flow").unwrap_or_default();
-        lists.insert("wait_flow".to_owned(), nodes(&list));
+    for name in
+        ["wait_flow", "caseTrue", "caseFalse", "iteratee", "main-branch", "on-error-branch", "default"]
+    {
+        if parameters.get(name).is_some_and(Value::is_array) {
+            let list = parameters.remove(name).unwrap_or_default();
+            lists.insert(name.to_owned(), nodes(&list));
+        }
+    }
+    let cases = parameters.get_mut("cases").and_then(Value::as_array_mut);
+    for (index, case) in cases.into_iter().flatten().enumerate() {
+        if let Some(list) = case.as_object_mut().and_then(|case| case.remove("tasks")) {
+            lists.insert(format!("cases[{index}].tasks"), nodes(&list));
+        }
     }
     ActionNode {
         id: text("id").unwrap_or_else(|| format!("{kind}-{parameters:?}")),
@@ -76,6 +89,7 @@ pub fn script(actions: &Value) -> Script {
         retry: None,
         timeout_ms: None,
         limits: Limits::default(),
+        timezone: UTC.to_owned(),
         extra: Map::new(),
     }
 }
@@ -112,11 +126,15 @@ impl Stage {
             ops: Vec::new(),
             needs: Needs::Nothing,
             wake_at: None,
+            flows: None,
         }
     }
 
     pub fn take(&mut self, event: Event) -> &mut Stage {
         let posture = Posture { line: self.line, local_speech: self.local_speech };
+        if let Some(flows) = &self.flows {
+            self.run.bind(flows.clone());
+        }
         let turn = self.run.take(self.now, &posture, event);
         self.facts.extend(turn.facts);
         self.ops = turn.ops;

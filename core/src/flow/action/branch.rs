@@ -1,8 +1,10 @@
-//! `branch`: jumps by the value of a variable; the digits received, unless it says otherwise.
+//! `branch`: jumps by the value of a variable (the digits received, unless it says otherwise), or runs the list of
+//! actions of the case that an expression's value is.
 
-use super::{Action, Done, Fault, Scene, Step};
+use super::{Action, Done, Fault, Push, Scene, Step};
 use crate::flow::cursor;
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
+use crate::flow::fact::Pushed;
 use crate::flow::script::ActionNode;
 use crate::flow::substitute::as_text;
 use crate::flow::vars::canonical;
@@ -18,10 +20,13 @@ impl Action for Branch {
     }
 
     fn reads_digits(&self, node: &ActionNode) -> bool {
-        variable(node) == DIGITS
+        !has_cases(node) && variable(node) == DIGITS
     }
 
     fn begin(&self, scene: &mut Scene<'_>) -> Result<Step, Fault> {
+        if has_cases(scene.node) {
+            return Ok(choose(scene));
+        }
         let name = variable(scene.node);
         let value = if name.contains("${") {
             as_text(scene.parameters.value("variable").unwrap_or(&Value::Null))
@@ -42,6 +47,55 @@ impl Action for Branch {
     }
 }
 
+fn has_cases(node: &ActionNode) -> bool {
+    node.parameters.contains_key("expression")
+}
+
+/// The first case whose key is the very value, type and all; without one, the default, and without that, on.
+fn choose(scene: &Scene<'_>) -> Step {
+    let value = scene.parameters.value("expression").unwrap_or(&Value::Null);
+    let cases = scene.parameters.list("cases");
+    let chosen = cases.iter().position(|case| is_same(case.get("key").unwrap_or(&Value::Null), value));
+    let list = chosen.map_or("default".to_owned(), |chosen| format!("cases[{chosen}].tasks"));
+    let output = chosen.and_then(|chosen| cases.get(chosen)?.get("value").cloned()).unwrap_or(Value::Null);
+    match scene.node.lists.get(&list) {
+        Some(actions) if !actions.is_empty() => Step::Push(Push::plain(Pushed::List(list))),
+        _ => Step::Done(Done::with(output)),
+    }
+}
+
+/// 1 and 1.0 are one number; 1 and "1" are two things.
+fn is_same(key: &Value, value: &Value) -> bool {
+    match (key, value) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        _ => key == value,
+    }
+}
+
+static CASE: [Parameter; 3] = [
+    Parameter {
+        name: "key",
+        aliases: &[],
+        shape: Shape::Any,
+        required: true,
+        about: "The value, with its type.",
+    },
+    Parameter {
+        name: "tasks",
+        aliases: &[],
+        shape: Shape::Actions,
+        required: false,
+        about: "What is done then.",
+    },
+    Parameter {
+        name: "value",
+        aliases: &[],
+        shape: Shape::Any,
+        required: false,
+        about: "The output, where there is nothing to do.",
+    },
+];
+
 fn variable(node: &ActionNode) -> &str {
     match node.parameters.get("variable").and_then(Value::as_str).map(canonical) {
         None | Some("") => DIGITS,
@@ -52,7 +106,7 @@ fn variable(node: &ActionNode) -> &str {
 static DECLARED: Declared = Declared {
     name: "branch",
     aliases: &[],
-    about: "Jumps by the value of a variable.",
+    about: "Jumps by the value of a variable, or runs the case of an expression's value.",
     kind: Kind::Control,
     needs_call: false,
     waits: false,
@@ -68,7 +122,7 @@ static DECLARED: Declared = Declared {
             name: "target_ids",
             aliases: &[],
             shape: Shape::MapOf(&Shape::Target),
-            required: true,
+            required: false,
             about: "Where to, by value.",
         },
         Parameter {
@@ -77,6 +131,27 @@ static DECLARED: Declared = Declared {
             shape: Shape::Target,
             required: false,
             about: "Where to otherwise; without it, another value is an error.",
+        },
+        Parameter {
+            name: "expression",
+            aliases: &[],
+            shape: Shape::Any,
+            required: false,
+            about: "Instead of a variable: the value that decides between the cases.",
+        },
+        Parameter {
+            name: "cases",
+            aliases: &[],
+            shape: Shape::ListOf(&Shape::Object(&CASE)),
+            required: false,
+            about: "The first with this very value is taken, types and all.",
+        },
+        Parameter {
+            name: "default",
+            aliases: &[],
+            shape: Shape::Actions,
+            required: false,
+            about: "What is done when no case is.",
         },
     ],
     secrets: false,

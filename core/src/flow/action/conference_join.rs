@@ -19,7 +19,8 @@ impl Action for ConferenceJoin {
             end_on_exit: parameters.flag("end_on_exit", false),
             muted: parameters.flag("muted", false),
             label: parameters.word("label").map(str::to_owned),
-            wait_url: parameters.word("wait_url").map(str::to_owned),
+            // An empty one is a wish, too: silence instead of the network's music.
+            wait_url: parameters.text("wait_url").map(|url| url.trim().to_owned()),
             record: parameters.flag("record", false),
         };
         Ok(match scene.road(true, false) {

@@ -1,9 +1,10 @@
 //! `fetch`: asks another system what to do next, and does it.
 
 use super::http_request::{TIMEOUT, method};
-use super::{Action, Done, Fault, Happened, Scene, Step};
+use super::{Action, Fault, Happened, Push, Scene, Step};
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
 use crate::flow::diagnostic::Report;
+use crate::flow::fact::Pushed;
 use crate::flow::parse::{self, Language};
 use crate::http::{Body, Endpoint, HttpCall, HttpReply, Method, ReplyBody};
 use serde_json::{Map, Value, json};
@@ -56,7 +57,7 @@ impl Action for Fetch {
         }
         let actions = read(scene, reply)?;
         let output = json!({ "actions": actions.len() });
-        Ok(Step::Done(Done { push: Some(actions), ..Done::with(output) }))
+        Ok(Step::Push(Push { output, ..Push::plain(Pushed::Actions(actions)) }))
     }
 }
 

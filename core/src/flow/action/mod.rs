@@ -5,7 +5,14 @@
 
 mod answer;
 mod beep;
+mod block;
 mod branch;
+mod comparison;
+mod condition;
+mod condition_call_digits;
+mod condition_call_status;
+pub(super) mod condition_datetime;
+mod condition_variable;
 mod conference_join;
 mod connect;
 mod digits_receive;
@@ -14,10 +21,14 @@ mod echo;
 mod email_send;
 mod empty;
 mod fetch;
+mod fetch_flow;
 mod goto;
 mod hangup;
 mod http_request;
+mod loop_break;
+mod loop_turns;
 mod message_send;
+pub(super) mod on_error;
 mod openai_chat;
 pub mod parameters;
 mod play;
@@ -31,7 +42,9 @@ mod sleep;
 mod sound;
 mod speech_receive;
 mod stop;
+mod subflow;
 mod talk;
+mod terminate;
 mod variable_set;
 mod webhook_send;
 
@@ -40,13 +53,13 @@ pub use queue_join::wait_verbs;
 pub use scene::{Live, Outside, RecordingNow, Road, Scene};
 
 use super::declare::Declared;
-use super::fact::RecordingMark;
+use super::fact::{Pushed, RecordingMark, Role};
 use super::script::ActionNode;
 use crate::document::Verb;
 use crate::http::Outcome;
 use crate::notice::LineAnswer;
 use crate::scene::{EndReason, ErrorClass, RecordingReport, SoundEnd};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What every action can do. `begin` may be called again for the same step: after a retry's wait, or when its media
 /// was lost under way.
@@ -94,6 +107,12 @@ pub enum Step {
     Cut(Done),
     /// Ended well; on to the target.
     Jump { target: String, done: Done },
+    /// Ended well; a list of actions goes on top, and after it the flow goes on behind this action.
+    Push(Push),
+    /// Ended well; out of the nearest loop.
+    Break,
+    /// Another workflow runs as a child of this run, and its end is this step's.
+    Call { workflow: String, inputs: Map<String, Value> },
     /// Performed by the network; `last` when nothing may follow in the document.
     Render { verbs: Vec<Verb>, last: bool },
     /// Under way. `memory` is what survives a crash; all else of it is in the scene's `live`.
@@ -104,6 +123,19 @@ pub enum Step {
     Needs(Want),
     /// The run ends.
     End { reason: EndReason, detail: Option<String>, by_hangup: bool },
+}
+
+#[derive(Debug)]
+pub struct Push {
+    pub what: Pushed,
+    pub role: Role,
+    pub output: Value,
+}
+
+impl Push {
+    pub fn plain(what: Pushed) -> Push {
+        Push { what, role: Role::Plain, output: Value::Null }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -118,8 +150,6 @@ pub struct Done {
     /// The jump counts for this activation.
     pub counted: bool,
     pub recording: Option<RecordingMark>,
-    /// Pushed as a stack: the flow goes on after this action when they are done.
-    pub push: Option<Vec<ActionNode>>,
 }
 
 impl Done {
@@ -193,26 +223,14 @@ pub const LATER: &[&str] = &[
     "ai_talk",
     "ai_task",
     "amd",
-    "block",
     "call",
-    "condition",
-    "condition_call_digits",
-    "condition_call_status",
-    "condition_datetime",
-    "condition_variable",
     "each",
     "external_media_start",
     "external_media_stop",
-    "fetch_flow",
     "fork-join",
-    "loop",
-    "loopBreak",
     "map",
     "mute",
-    "on-error",
     "parallel",
-    "subflow",
-    "terminate",
     "transcribe_recording",
     "transcribe_start",
     "transcribe_stop",
@@ -224,7 +242,13 @@ pub fn table() -> &'static [&'static dyn Action] {
     &[
         &answer::Answer,
         &beep::Beep,
+        &block::Block,
         &branch::Branch,
+        &condition::Condition,
+        &condition_call_digits::ConditionCallDigits,
+        &condition_call_status::ConditionCallStatus,
+        &condition_datetime::ConditionDatetime,
+        &condition_variable::ConditionVariable,
         &conference_join::ConferenceJoin,
         &connect::Connect,
         &digits_receive::DigitsReceive,
@@ -233,10 +257,14 @@ pub fn table() -> &'static [&'static dyn Action] {
         &email_send::EmailSend,
         &empty::Empty,
         &fetch::Fetch,
+        &fetch_flow::FetchFlow,
         &goto::Goto,
         &hangup::Hangup,
         &http_request::HttpRequest,
+        &loop_turns::Loop,
+        &loop_break::LoopBreak,
         &message_send::MessageSend,
+        &on_error::OnError,
         &openai_chat::OpenAiChat,
         &play::Play,
         &queue_join::QueueJoin,
@@ -246,7 +274,9 @@ pub fn table() -> &'static [&'static dyn Action] {
         &sleep::Sleep,
         &speech_receive::SpeechReceive,
         &stop::Stop,
+        &subflow::Subflow,
         &talk::Talk,
+        &terminate::Terminate,
         &variable_set::VariableSet,
         &webhook_send::WebhookSend,
     ]
@@ -278,6 +308,6 @@ mod tests {
             assert!(!LATER.contains(&declared.name), "{}", declared.name);
         }
         assert!(LATER.is_sorted());
-        assert!(find("loop").is_none());
+        assert!(find("parallel").is_none());
     }
 }

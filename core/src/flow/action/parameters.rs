@@ -130,7 +130,9 @@ fn settle_value(shape: Shape, written: &Value, value: &mut Value) -> Result<(), 
         Shape::Text | Shape::Target | Shape::Workflow => Value::String(as_text(value)),
         Shape::ListOf(_) => return Err(format!("a list, {}", came())),
         Shape::MapOf(_) | Shape::Object(_) => return Err(format!("an object, {}", came())),
-        Shape::Any | Shape::Ignored | Shape::Actions | Shape::ActionsOrWorkflow => return Ok(()),
+        Shape::Any | Shape::Expression | Shape::Ignored | Shape::Actions | Shape::ActionsOrWorkflow => {
+            return Ok(());
+        }
     };
     Ok(())
 }

@@ -4,7 +4,8 @@ use super::{Action, Done, Fault, Happened, Live, Parameters, Road, Scene, Step};
 use crate::Now;
 use crate::document::Verb;
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
-use crate::flow::script::ActionNode;
+use crate::flow::flows::NoFlows;
+use crate::flow::script::{ActionNode, UTC};
 use crate::flow::stack::List;
 use crate::flow::substitute::{Substitution, is_true};
 use crate::flow::vars::{Vars, is_reserved};
@@ -112,6 +113,8 @@ fn perform(node: &ActionNode, vars: &Vars, now: Now) -> Option<Step> {
         node,
         parameters: Parameters(&parameters),
         vars,
+        timezone: UTC,
+        flows: &NoFlows,
         typed: "",
         cleared: false,
         jumps: 0,

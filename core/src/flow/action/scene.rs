@@ -1,7 +1,9 @@
 //! All that an action may see and touch.
 
-use super::{Fault, Parameters, Want};
+use super::{Done, Fault, Parameters, Step, Want};
+use crate::flow::cursor;
 use crate::flow::fact::Begun;
+use crate::flow::flows::Flows;
 use crate::flow::script::ActionNode;
 use crate::flow::stack::Frame;
 use crate::flow::vars::Vars;
@@ -24,6 +26,10 @@ pub struct Scene<'a> {
     pub node: &'a ActionNode,
     pub parameters: Parameters<'a>,
     pub vars: &'a Vars,
+    /// The zone of times that name none.
+    pub timezone: &'a str,
+    /// The workflows in force.
+    pub flows: &'a dyn Flows,
     /// Digits typed and not yet taken by anyone.
     pub typed: &'a str,
     /// The action forgot what was typed ahead when it began.
@@ -156,6 +162,14 @@ impl Scene<'_> {
         self.live.fetching = Some(part);
         self.ops.push(Op::Fetch { no, errand });
         Ok(())
+    }
+
+    /// On when a condition holds, else to its `false_target_id`, if it has one.
+    pub fn go_on_if(&self, holds: bool) -> Step {
+        match self.parameters.text("false_target_id").and_then(cursor::target) {
+            Some(target) if !holds => Step::Jump { target: target.to_owned(), done: Done::default() },
+            _ => Step::Done(Done::default()),
+        }
     }
 
     /// Forgets what was typed ahead.

@@ -1,5 +1,6 @@
 //! What certain parameters must hold beyond their shape, and actions that stand where they have no effect.
 
+use super::super::action::condition_datetime::is_weekday;
 use super::super::declare::Kind;
 use super::super::diagnostic::{Code, Notes, Place};
 use super::super::parse::{Language, is_dynamic, is_reserved};
@@ -18,6 +19,8 @@ pub(super) struct Context<'a> {
     language: &'a Language<'a>,
     /// A trigger hands the call to a sub-workflow, so here is never one.
     pub is_main: bool,
+    /// All of the workflow is here: what is not around an action is nowhere.
+    pub is_whole: bool,
     /// Nothing becomes a verb that can be on the stream.
     keeps_stream: bool,
 }
@@ -27,6 +30,7 @@ impl<'a> Context<'a> {
         let hands_on = |kind: &str| language.triggers.iter().any(|t| t.name == kind && t.hands_call_on);
         Context {
             language,
+            is_whole: true,
             is_main: script.triggers.iter().any(|trigger| hands_on(&trigger.kind)),
             keeps_stream: script.media == MediaPreference::Always,
         }
@@ -34,7 +38,7 @@ impl<'a> Context<'a> {
 
     /// For actions of which it is not known where they will run.
     pub fn unknown(language: &'a Language<'a>) -> Context<'a> {
-        Context { language, is_main: false, keeps_stream: true }
+        Context { language, is_main: false, is_whole: false, keeps_stream: true }
     }
 }
 
@@ -42,6 +46,30 @@ pub(super) fn check(layout: &Layout<'_>, context: &Context<'_>, notes: &mut Note
     for flat in &layout.actions {
         check_placing(layout, flat, context, notes);
         check_parameters(flat, context, notes);
+        check_completeness(flat, notes);
+    }
+}
+
+/// Parameters of which an action needs one or the other.
+fn check_completeness(flat: &Flat<'_>, notes: &mut Notes) {
+    let has = |name: &str| flat.place.parameters.contains_key(name);
+    let either: &[&str] = match flat.node.kind.as_str() {
+        "branch" => &["target_ids", "expression"],
+        "condition" => &["expression", "conditions"],
+        "loop" => &["items", "loopForever"],
+        _ => return,
+    };
+    if !either.iter().any(|name| has(name)) {
+        let shown: Vec<String> = either.iter().map(|name| format!("{name:?}")).collect();
+        let message = format!("expected one of the parameters {}", shown.join(" and "));
+        notes.error(&flat.place.place, Code::MissingKey, message);
+    }
+    if flat.node.kind == "branch" && has("expression") {
+        for name in ["variable", "target_ids", "default_target_id"].into_iter().filter(|name| has(name)) {
+            let place = flat.place.parameters.get(name).unwrap_or(&flat.place.place);
+            let message = format!("{name:?} has no effect beside \"expression\"");
+            notes.warning(place, Code::IgnoredKey, message);
+        }
     }
 }
 
@@ -51,6 +79,9 @@ fn check_placing(layout: &Layout<'_>, flat: &Flat<'_>, context: &Context<'_>, no
     if context.is_main && context.language.action(kind).is_some_and(|declared| declared.needs_call) {
         let message = format!("{kind:?} needs a live call, and a main workflow has none: it will be skipped");
         notes.warning(place, Code::MediaInMainWorkflow, message);
+    }
+    if kind == "loopBreak" && context.is_whole && !layout.is_within(flat.list, "iteratee") {
+        notes.error(place, Code::UnreachableTarget, "there is no loop around this \"loopBreak\"");
     }
     if layout.is_within(flat.list, "wait_flow") && is_skipped_while_queued(flat, context.language) {
         let message =
@@ -68,7 +99,7 @@ pub(super) fn skipped_while_queued(layout: &Layout<'_>, language: &Language<'_>)
 fn is_skipped_while_queued(flat: &Flat<'_>, language: &Language<'_>) -> bool {
     let Some(declared) = language.action(&flat.node.kind) else { return false };
     let needs_more = declared.needs_call && !WHILE_QUEUED.contains(&declared.name);
-    needs_more || declared.kind == Kind::Io || plays_file(flat)
+    needs_more || matches!(declared.kind, Kind::Io | Kind::Child) || plays_file(flat)
 }
 
 /// Files come over the stream; the network itself plays addresses.
@@ -100,6 +131,13 @@ fn check_parameters(flat: &Flat<'_>, context: &Context<'_>, notes: &mut Notes) {
             ("variable_set", "key", Value::String(key)) if !is_dynamic(key) && is_reserved(key) => {
                 let message = format!("the name {} belongs to the runtime: it will not be set", quoted(key));
                 notes.warning(place, Code::ReservedName, message);
+            }
+            ("condition_datetime", "weekdays", Value::Array(days)) => {
+                let is_open = |day: &&Value| !day.as_str().is_some_and(is_dynamic);
+                for day in days.iter().filter(is_open).filter(|day| !is_weekday(day)) {
+                    let message = format!("expected 0 (Sunday) to 6 or a day's English name, got {day}");
+                    notes.error(place, Code::InvalidValue, message);
+                }
             }
             (_, "timezone", Value::String(zone))
                 if !is_dynamic(zone) && !(context.language.zone_known)(zone) =>

@@ -42,6 +42,7 @@ fn falls_through(node: &ActionNode, is_main: bool) -> bool {
         "hangup" => is_main,
         "goto" => node.parameters.get("loop_count").and_then(Value::as_i64) != Some(-1),
         // Without a match and without a default it is an error, which ends the run.
+        "branch" if node.parameters.contains_key("expression") => true,
         "branch" => !node.parameters.contains_key("target_ids"),
         _ => true,
     }

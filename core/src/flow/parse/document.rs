@@ -87,6 +87,7 @@ impl Reader<'_> {
             retry,
             timeout_ms,
             limits,
+            timezone: self.language.timezone.to_owned(),
             extra,
         };
         Some(Draft { script, actions: places, trigger_names, variables: scope.variables, has_inputs })

@@ -13,7 +13,8 @@ mod text;
 use super::check;
 use super::declare::Declared;
 use super::diagnostic::{Code, Notes, Place, Report};
-use super::script::{ActionNode, Script};
+use super::expression;
+use super::script::{ActionNode, Script, UTC};
 use super::source::{self, Mark};
 use super::trigger;
 use crate::id::WorkflowId;
@@ -21,7 +22,7 @@ use crate::limit::Limits;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use text::is_secret;
-pub use text::{Scan, is_dynamic, scan};
+pub use text::{Scan, expression, is_dynamic, scan};
 
 /// What documents may say.
 #[derive(Clone, Copy)]
@@ -32,6 +33,8 @@ pub struct Language<'a> {
     pub later: &'a [&'static str],
     /// As configured; a document may only lower them.
     pub limits: &'a Limits,
+    /// The zone of times that name none.
+    pub timezone: &'a str,
     /// Whether a time zone's name is known.
     pub zone_known: fn(&str) -> bool,
     /// What is wrong with an expression (the text after its `=`), if anything.
@@ -97,7 +100,7 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Language<'a> {
-    /// With the house's own triggers, its bundled time zones, and no expressions.
+    /// With the house's own triggers, its bundled time zones and its expressions.
     pub fn new(
         actions: &'a [&'static Declared],
         later: &'a [&'static str],
@@ -108,8 +111,9 @@ impl<'a> Language<'a> {
             triggers: trigger::TABLE,
             later,
             limits,
+            timezone: UTC,
             zone_known,
-            expression_error: |_| Some("expressions (`=…`) are not available yet".to_owned()),
+            expression_error: expression::error_of,
         }
     }
 
@@ -178,7 +182,11 @@ pub fn parse_list(
 
 /// Zones are compiled in: what checks here checks on every machine.
 pub fn zone_known(name: &str) -> bool {
-    jiff::tz::TimeZoneDatabase::bundled().get(name).is_ok()
+    zone(name).is_some()
+}
+
+pub fn zone(name: &str) -> Option<jiff::tz::TimeZone> {
+    jiff::tz::TimeZoneDatabase::bundled().get(name).ok()
 }
 
 /// Carries what all parts of the reading share.

@@ -99,6 +99,11 @@ impl Reader<'_> {
         at: &str,
         scope: &mut Scope,
     ) -> Option<Value> {
+        if let (Shape::Expression, Tree::Text(text)) = (shape, &node.tree) {
+            let text = if text.starts_with('=') { text.clone() } else { format!("={text}") };
+            self.substituted(&text, place, scope)?;
+            return Some(Value::String(text));
+        }
         if let Tree::Text(text) = &node.tree
             && self.substituted(text, place, scope)?
             && !matches!(shape, Shape::Actions)
@@ -180,6 +185,10 @@ impl Reader<'_> {
                 self.inner_texts(node, place, scope);
                 Some(node.to_json())
             }
+            Shape::Expression => match node.tree {
+                Tree::Flag(flag) => Some(Value::Bool(flag)),
+                _ => self.misfit(place, node, "an expression"),
+            },
             Shape::Ignored => None,
         }
     }
@@ -204,7 +213,8 @@ impl Reader<'_> {
             let message = "secrets may stand only in parameters of actions that talk to other systems";
             self.notes.error(place, Code::SecretNotAllowed, message);
         }
-        if let Some(wrong) = expression.and_then(|expression| (self.language.expression_error)(expression)) {
+        let expression_error = self.language.expression_error;
+        if let Some(wrong) = expression.filter(|_| !has_secret || scope.secrets).and_then(expression_error) {
             is_sound = false;
             self.notes.error(place, Code::InvalidExpression, wrong);
         }

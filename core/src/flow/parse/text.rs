@@ -34,12 +34,12 @@ pub fn scan(text: &str) -> Scan<'_> {
 
 /// True when the text stands for a value that is known only when it runs. `$=` begins a literal `=`.
 pub fn is_dynamic(text: &str) -> bool {
-    text.starts_with('=') || !scan(text).names.is_empty()
+    expression(text).is_some() || !scan(text).names.is_empty()
 }
 
-/// The text after the `=` of an expression.
-pub(super) fn expression(text: &str) -> Option<&str> {
-    text.strip_prefix('=')
+/// The text after the `=` of an expression. `==` is the operator that conditions name, and no expression.
+pub fn expression(text: &str) -> Option<&str> {
+    text.strip_prefix('=').filter(|expression| *expression != "=")
 }
 
 /// Whether an expression's text mentions the secrets.

@@ -42,10 +42,12 @@ pub fn arrival(form: &Form) -> Option<Arrival> {
 /// What came of the last document's verb. A plain return has none of these fields; so has a Gather that nobody
 /// answered, which is told by the place of the verb in the URL.
 pub fn line_answer(form: &Form) -> LineAnswer {
-    if let Some(result) = text(form, "QueueResult") {
+    // Branches compare these words, so their letter case must not depend on the sender.
+    let word = |name| text(form, name).map(|word| word.to_ascii_lowercase());
+    if let Some(result) = word("QueueResult") {
         return LineAnswer::Queued { result, wait_seconds: number(form, "QueueTime") };
     }
-    if let Some(status) = text(form, "DialCallStatus") {
+    if let Some(status) = word("DialCallStatus") {
         return LineAnswer::Dialed {
             status,
             call_sid: text(form, "DialCallSid"),
@@ -58,13 +60,18 @@ pub fn line_answer(form: &Form) -> LineAnswer {
         return LineAnswer::Returned;
     }
     LineAnswer::Gathered {
-        digits: cut(digits.unwrap_or_default(), DIGITS_MAX).to_owned(),
+        // A stream's keys are no other: whatever else stands here was not pressed.
+        digits: digits.unwrap_or_default().chars().filter(is_key).take(DIGITS_MAX).collect(),
         speech: speech.map(|speech| cut(speech, SPEECH_BYTES_MAX).to_owned()),
         confidence: form
             .get("Confidence")
             .and_then(|text| text.trim().parse().ok())
             .filter(|confidence: &f64| confidence.is_finite()),
     }
+}
+
+fn is_key(key: &char) -> bool {
+    "0123456789*#ABCD".contains(*key)
 }
 
 /// Why the network asks the fallback URL.
@@ -132,6 +139,12 @@ mod tests {
             answer("Digits=12%23"),
             LineAnswer::Gathered { digits: "12#".into(), speech: None, confidence: None }
         );
+        assert_eq!(
+            answer("Digits=%3C4%C3%BCx%3E%00D"),
+            LineAnswer::Gathered { digits: "4D".into(), speech: None, confidence: None }
+        );
+        let LineAnswer::Dialed { status, .. } = answer("DialCallStatus=No-Answer") else { panic!() };
+        assert_eq!(status, "no-answer");
         assert_eq!(
             answer("SpeechResult=yes+please&Confidence=0.9"),
             LineAnswer::Gathered {
