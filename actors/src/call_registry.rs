@@ -534,6 +534,11 @@ impl Handler<Died<CallId>> for CallRegistry {
                 }
                 self.tell_if_empty();
             }
+            Death::Lose => {
+                tracing::error!(%call, "a call's end could not be written; it is left to the next start");
+                self.rows.remove(&call);
+                self.tell_if_empty();
+            }
             verdict => {
                 if died.panicked {
                     tracing::error!(%call, "a session panicked");
@@ -544,7 +549,6 @@ impl Handler<Died<CallId>> for CallRegistry {
                 if verdict == Death::Rebuild {
                     self.rebuild(call, ctx);
                 } else {
-                    self.roster.reopen(&call);
                     let why = if died.gave_up {
                         "the call's facts could not be written in time"
                     } else {

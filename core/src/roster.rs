@@ -18,6 +18,8 @@ pub struct Roster {
 #[derive(Debug, Default)]
 struct Row {
     rebuilt: Option<Tick>,
+    /// It is being ended with reason `internal`.
+    given_up: bool,
 }
 
 /// What is to be done with a new call.
@@ -39,6 +41,8 @@ pub enum Death {
     Rebuild,
     /// It was rebuilt a moment ago: end the call with reason `internal`.
     GiveUp,
+    /// Not even its end could be written: whoever reads the journal next ends it.
+    Lose,
 }
 
 impl Roster {
@@ -69,10 +73,7 @@ impl Roster {
             return Death::Forget;
         }
         match row.rebuilt {
-            Some(at) if now.tick.since(at) < REBUILD_EVERY => {
-                self.calls.remove(call);
-                Death::GiveUp
-            }
+            Some(at) if now.tick.since(at) < REBUILD_EVERY => self.gave_up(call),
             _ => {
                 row.rebuilt = Some(now.tick);
                 Death::Rebuild
@@ -80,9 +81,19 @@ impl Roster {
         }
     }
 
-    /// A session that gave up: its call keeps its place until it is ended.
+    /// A session that can't go on: its call keeps its place until it is ended, and is let go when that fails too.
     pub fn gave_up(&mut self, call: &CallId) -> Death {
-        if self.calls.contains_key(call) { Death::GiveUp } else { Death::Forget }
+        match self.calls.get_mut(call) {
+            None => Death::Forget,
+            Some(row) if !row.given_up => {
+                row.given_up = true;
+                Death::GiveUp
+            }
+            Some(_) => {
+                self.calls.remove(call);
+                Death::Lose
+            }
+        }
     }
 
     pub fn drain(&mut self) {
@@ -130,6 +141,8 @@ mod tests {
         assert_eq!(roster.died(at(0), &call, true), Death::Rebuild);
         assert_eq!(roster.died(at(10), &call, true), Death::Rebuild);
         assert_eq!(roster.died(at(19), &call, true), Death::GiveUp);
+        assert_eq!(roster.arrive(&call), Verdict::Known, "it keeps its place until it is ended");
+        assert_eq!(roster.gave_up(&call), Death::Lose);
         assert!(roster.is_empty());
     }
 }

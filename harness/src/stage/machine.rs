@@ -18,7 +18,7 @@ use holdline_core::call::{
 use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::flow::run::{Run, RunSpec};
-use holdline_core::front::{self, Ask, Entry as Door, FrontConfig};
+use holdline_core::front::{self, Ask, Entry as Door, FrontConfig, Refusal};
 use holdline_core::notice::{Arrival, NetworkStatus};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::provider::twilio::token::stream_token;
@@ -203,6 +203,17 @@ impl MachineStage {
         }
         if self.calls.get(&call).is_some_and(|session| session.workflow != workflow) {
             return self.not_here(waiter, &NotHere::OtherWorkflow);
+        }
+        if self.shelf.find(&workflow).is_none() {
+            // Deleted under its calls, which go on; no other begins.
+            return match waiter {
+                waiter if self.calls.contains_key(&call) => self.ask(&call, request, waiter),
+                Waiter::Document { knock } => {
+                    let refusal = Refusal::unknown_workflow(&workflow.0);
+                    self.answer(knock, refusal.status, &format!("{}\n", refusal.message));
+                }
+                waiter => self.not_here(waiter, &NotHere::Unknown),
+            };
         }
         let Some(new) = self.new_call(&workflow, arrival.clone()) else {
             return self.fail(waiter, "the workflow cannot be started");
