@@ -57,6 +57,16 @@ impl House {
         }
     }
 
+    /// A run that may be inside the one whose story this is.
+    fn view_of(&self, id: RunId, key: &Key, entries: &[Entry]) -> Option<Value> {
+        let facts = run_facts(entries.iter().map(|entry| &entry.fact));
+        let run = Run::restore(self.clock.now(), facts).ok()?;
+        if run.id() == id {
+            return self.run_view(key, entries);
+        }
+        run.find(id).map(Run::view)
+    }
+
     fn run_view(&self, key: &Key, entries: &[Entry]) -> Option<Value> {
         let facts: Vec<Fact> = entries.iter().map(|entry| entry.fact.clone()).collect();
         let now = self.clock.now();
@@ -127,7 +137,7 @@ impl Directory for House {
     fn run(&self, id: Uuid) -> Found<'_, Option<Value>> {
         async move {
             let read = self.journal.send(ReadRun(RunId(id))).await.map_err(gone)?.map_err(unreadable)?;
-            Ok(read.and_then(|(key, entries)| self.run_view(&key, &entries)))
+            Ok(read.and_then(|(key, entries)| self.view_of(RunId(id), &key, &entries)))
         }
         .boxed_local()
     }

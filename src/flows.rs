@@ -31,6 +31,7 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 pub struct FlowLibrary {
     dir: PathBuf,
     limits: Limits,
+    timezone: String,
     in_force: RwLock<Arc<BTreeMap<WorkflowId, InForce>>>,
     /// Also makes loads wait for each other.
     shelf: Mutex<Shelf>,
@@ -87,6 +88,7 @@ impl FlowLibrary {
         let library = FlowLibrary {
             dir: config.flows.dir.clone(),
             limits: config.limits.clone(),
+            timezone: config.flows.timezone.clone(),
             in_force: RwLock::default(),
             shelf: Mutex::default(),
         };
@@ -189,7 +191,8 @@ impl FlowLibrary {
     /// Each file's document; unchanged ones are not read again.
     fn read(&self, stamped: Vec<(PathBuf, Stamp)>, shelf: &Shelf) -> Vec<(PathBuf, Stamp, Arc<Document>)> {
         let (actions, limits) = (action::declared(), &self.limits);
-        let language = Language::new(&actions, action::LATER, limits);
+        let language =
+            Language { timezone: &self.timezone, ..Language::new(&actions, action::LATER, limits) };
         let read = |(file, stamp): (PathBuf, Stamp)| {
             let old = shelf.documents.get(&file).filter(|old| old.stamp == stamp);
             let document = match old {
@@ -254,7 +257,10 @@ impl FlowBook for FlowLibrary {
 /// configured folder.
 pub fn check_documents(files: &[PathBuf], config: &Config) -> Report {
     let actions = action::declared();
-    let language = Language::new(&actions, action::LATER, &config.limits);
+    let language = Language {
+        timezone: &config.flows.timezone,
+        ..Language::new(&actions, action::LATER, &config.limits)
+    };
     let read = |files: &[PathBuf]| -> Vec<Document> {
         files.iter().map(|file| Document::read(&language, file)).collect()
     };

@@ -93,7 +93,7 @@ impl Runtime {
         let journal = writer.start();
         let outbox = Outbox::new(clock, journal.clone(), parts.world.clone(), outbox_config(config)).start();
         let outside = Outside { world: parts.world, outbox: outbox.clone() };
-        let flows = FlowRegistry::new(clock, journal.clone(), outside.clone()).start();
+        let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), parts.book.clone()).start();
         let house = House {
             clock,
             journal: journal.clone(),

@@ -4,7 +4,7 @@ use crate::alive::{Alive, Life};
 use crate::clock::Clock;
 use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
-use crate::flow_registry::{Completed, FlowRegistry};
+use crate::flow_registry::{Completed, FlowRegistry, Reopen};
 use crate::journal_writer::{Append, Close, JournalWriter};
 use crate::obituary::{Died, Obituary};
 use crate::outbox::{Outside, Owed};
@@ -345,6 +345,8 @@ impl Owner for CallSession {
                 // An outbox row: told again until it is acknowledged, so a full mailbox loses nothing.
                 let _ = self.house.flows.try_send(told);
             }
+            // Should it find no place, the next start finds the run.
+            Effect::Follow { run } => drop(self.house.flows.try_send(Reopen(run))),
             Effect::Summary(summary) => self.log_end(&summary),
             Effect::Finished => {
                 let _ = self.house.journal.try_send(Close(self.key.clone()));

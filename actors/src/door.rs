@@ -11,6 +11,7 @@ use actix::Addr;
 use holdline_core::call::begin::{NewCall, new_call};
 use holdline_core::call::{Answer, Request, StreamNo};
 use holdline_core::document::{Ending, Links, Plan};
+use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::{self, Ask, Entry, FrontConfig, Refusal};
 use holdline_core::notice::{Arrival, LineAnswer, NetworkStatus};
@@ -19,6 +20,7 @@ use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
 use holdline_core::{CallId, RunId, WorkflowId};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -33,6 +35,25 @@ const TRIES: u32 = 3;
 /// Workflows by id, in the version that is in force.
 pub trait FlowBook: Send + Sync {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>>;
+}
+
+/// The book, as runs look into it.
+pub fn flows(book: &Arc<dyn FlowBook>) -> Arc<dyn Flows> {
+    Arc::new(Shelves(book.clone()))
+}
+
+struct Shelves(Arc<dyn FlowBook>);
+
+impl fmt::Debug for Shelves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the flow book")
+    }
+}
+
+impl Flows for Shelves {
+    fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
+        self.0.find(id)
+    }
 }
 
 pub struct Door {

@@ -2,6 +2,7 @@
 
 use crate::call_session::Mail;
 use crate::clock::Clock;
+use crate::door::{self, FlowBook};
 use crate::journal_writer::{JournalWriter, ReadRun};
 use crate::obituary::Died;
 use crate::outbox::Outside;
@@ -18,6 +19,7 @@ use holdline_core::workflow::Workflow;
 use holdline_core::{CallId, RunId, Tick};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Places for completions; a call tells its own again until it is acknowledged.
@@ -31,6 +33,7 @@ pub struct FlowRegistry {
     clock: Clock,
     journal: Addr<JournalWriter>,
     outside: Outside,
+    book: Arc<dyn FlowBook>,
     live: BTreeMap<RunId, Held<Tell>>,
     /// When those that panicked were last rebuilt.
     rebuilt: BTreeMap<RunId, Tick>,
@@ -42,11 +45,17 @@ pub struct FlowRegistry {
 type ReadBack = Result<Result<Option<(Key, Vec<Entry>)>, JournalError>, MailboxError>;
 
 impl FlowRegistry {
-    pub fn new(clock: Clock, journal: Addr<JournalWriter>, outside: Outside) -> FlowRegistry {
+    pub fn new(
+        clock: Clock,
+        journal: Addr<JournalWriter>,
+        outside: Outside,
+        book: Arc<dyn FlowBook>,
+    ) -> FlowRegistry {
         FlowRegistry {
             clock,
             journal,
             outside,
+            book,
             live: BTreeMap::new(),
             rebuilt: BTreeMap::new(),
             asleep: VecDeque::new(),
@@ -86,10 +95,11 @@ impl FlowRegistry {
             Err(_) => return,
         };
         let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-        let Some(workflow) = Workflow::restore(self.clock.now(), facts.iter()) else {
+        let Some(mut workflow) = Workflow::restore(self.clock.now(), facts.iter()) else {
             tracing::error!(%run, "a main workflow could not be folded from its facts");
             return;
         };
+        workflow.bind(door::flows(&self.book));
         let held = self.live.entry(run).or_insert_with(|| {
             let parent = ParentWorkflow::new(
                 self.clock,
@@ -174,7 +184,7 @@ impl Handler<Recall> for FlowRegistry {
     }
 }
 
-/// Goes on with one main workflow that was found in the journal.
+/// Goes on with one main workflow that is in the journal: it was found there, or has just been begun.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Reopen(pub RunId);

@@ -3,7 +3,7 @@
 use crate::call_session::Mail;
 use crate::clock::Clock;
 use crate::driver::{Done, Driver, Owner};
-use crate::flow_registry::{Completed, FlowRegistry};
+use crate::flow_registry::{Completed, FlowRegistry, Reopen};
 use crate::journal_writer::{Append, Close, JournalWriter};
 use crate::obituary::Obituary;
 use crate::outbox::{Outside, Owed};
@@ -27,6 +27,7 @@ pub struct ParentWorkflow {
     calls: BTreeMap<CallId, Held<Mail>>,
     world: Arc<dyn World>,
     outbox: Held<Owed>,
+    registry: Addr<FlowRegistry>,
     _obituary: Obituary<RunId>,
 }
 
@@ -46,7 +47,8 @@ impl ParentWorkflow {
             calls: BTreeMap::new(),
             world: outside.world,
             outbox: Held::new(outside.outbox),
-            _obituary: Obituary::new(run, registry.recipient()),
+            _obituary: Obituary::new(run, registry.clone().recipient()),
+            registry,
         }
     }
 
@@ -123,6 +125,8 @@ impl Owner for ParentWorkflow {
             Effect::Deliver(delivery) => {
                 self.outbox.post(Owed(delivery));
             }
+            // Should it find no place, the next start finds the run.
+            Effect::Follow { run } => drop(self.registry.try_send(Reopen(run))),
             Effect::Over { run, over } => {
                 tracing::info!(%run, end_reason = over.reason.as_str(), "main workflow ended");
                 let _ = self.journal.try_send(Close(Key::Run(run)));

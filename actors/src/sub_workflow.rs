@@ -2,7 +2,7 @@
 
 use crate::alive::Life;
 use crate::call_session::Mail;
-use crate::door::FlowBook;
+use crate::door::{self, FlowBook};
 use crate::obituary::Obituary;
 use crate::post::Held;
 use actix::{Actor, Context, Handler, Message};
@@ -23,12 +23,13 @@ pub struct SubWorkflow {
 
 impl SubWorkflow {
     pub fn new(
-        run: Run,
+        mut run: Run,
         book: Arc<dyn FlowBook>,
         session: Held<Mail>,
         obituary: Obituary<()>,
         alive: Life,
     ) -> SubWorkflow {
+        run.bind(door::flows(&book));
         SubWorkflow { run, book, session, _obituary: obituary, _alive: alive }
     }
 }

@@ -43,6 +43,8 @@ impl Fact {
     pub fn key(&self, story: &Key) -> Key {
         match self {
             Fact::Outbox(OutboxFact::Owed { delivery }) => Key::Delivery(delivery.id),
+            // It follows on another run's end, and has nothing to do with that one's story any more.
+            Fact::Run(RunFact::Begun(begun)) if begun.complete_count > 0 => Key::Run(begun.id),
             _ => story.clone(),
         }
     }

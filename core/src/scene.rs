@@ -170,6 +170,8 @@ pub struct Turn {
     pub needs: Needs,
     /// When the run wants [`Event::Due`].
     pub wake_at: Option<Tick>,
+    /// The first facts of runs that follow on an end of this turn: written in its batch, each in its own story.
+    pub follow: Vec<RunFact>,
 }
 
 /// What the run needs to go on.

@@ -1,6 +1,6 @@
 //! Where facts are kept. One trait, one contract, several stores.
 
-use holdline_core::fact::{CallFact, Entry, Fact, Key, OutboxFact, ParentFact};
+use holdline_core::fact::{CallFact, Entry, Fact, Key, OutboxFact, ParentFact, RunFact};
 use holdline_core::{CallId, RunId, WorkflowId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -134,10 +134,20 @@ impl Story {
     /// The run that this entry makes findable by its id.
     pub fn run_of(entry: &Entry) -> Option<RunId> {
         match (&entry.key, &entry.fact) {
+            (_, Fact::Run(RunFact::Child { fact, .. })) => begun_in(fact),
             (Key::Run(run), _) => Some(*run),
             (Key::Call(_), Fact::Call(CallFact::Arrived { sub_run, .. })) => Some(*sub_run),
             _ => None,
         }
+    }
+}
+
+/// The run inside a run that begins with this.
+fn begun_in(fact: &RunFact) -> Option<RunId> {
+    match fact {
+        RunFact::Begun(begun) => Some(begun.id),
+        RunFact::Child { fact, .. } => begun_in(fact),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::document::{Ending, Plan, Verb};
 use crate::fact::OutboxFact;
 use crate::scene::{Event, Line, Needs, Op, Posture, Turn};
+use crate::workflow::run_ids;
 use std::collections::VecDeque;
 
 /// Events waiting for their turn. A caller who types without end meets this first.
@@ -135,8 +136,9 @@ impl Call {
             self.counters.stale_turns += 1;
             return;
         };
-        let Turn { facts, ops, needs, wake_at } = report;
-        self.batch.extend(facts.into_iter().map(Fact::Run));
+        let Turn { facts, ops, needs, wake_at, follow } = report;
+        let followers = run_ids(&follow);
+        self.batch.extend(facts.into_iter().chain(follow).map(Fact::Run));
         self.flow.wake_at = wake_at;
         self.flow.wants_verb = matches!(needs, Needs::Verb);
         if let Needs::Over(over) = &needs
@@ -159,6 +161,10 @@ impl Call {
         }
         for op in others {
             self.perform(now, op, out);
+        }
+        if !followers.is_empty() {
+            self.write(out);
+            out.extend(followers.into_iter().map(|run| Effect::Follow { run }));
         }
     }
 

@@ -218,6 +218,10 @@ pub enum Effect {
         run: RunId,
         completion: Value,
     },
+    /// A main workflow that follows on the end of the flow is on disk: wake it.
+    Follow {
+        run: RunId,
+    },
     /// One line in the log at the end of a call.
     Summary(Summary),
     /// Nothing of this call needs to stay in memory.

@@ -7,6 +7,7 @@ use super::fact::RunFact;
 use super::run::{Run, RunSpec};
 use super::script::Script;
 use super::state::{State, own_part};
+use crate::Now;
 use crate::id::{RunId, WorkflowId};
 use crate::scene::{EndReason, ErrorClass, Event, RunOver};
 use serde_json::{Map, Value, json};
@@ -202,9 +203,13 @@ impl Run {
         }
     }
 
-    /// The runs that follow on the ends of the last turn: this one's and its children's. Their owner begins them, with
-    /// their first facts in the batch of these ends.
-    pub fn successors(&mut self) -> Vec<RunSpec> {
+    /// The beginnings of the runs that follow on the ends of the last turn.
+    pub(super) fn follow(&mut self, now: Now) -> Vec<RunFact> {
+        self.successors().into_iter().flat_map(|spec| Run::begin(now, spec).1).collect()
+    }
+
+    /// The runs that follow on the ends of the last turn: this one's and its children's.
+    fn successors(&mut self) -> Vec<RunSpec> {
         let mut specs = std::mem::take(&mut self.follow);
         for child in self.ended_children.iter_mut().chain(self.child.as_deref_mut()) {
             specs.extend(child.successors());

@@ -138,7 +138,8 @@ impl Run {
         if let Some(over) = &self.state.over {
             self.stale_answers += u64::from(matches!(event, Event::Fetched { .. }));
             let needs = Needs::Over(Box::new(over.clone()));
-            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None };
+            let follow = self.follow(now);
+            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None, follow };
         }
         let mut draft = Draft::new(now, posture.clone());
         self.freeze(posture.line);
@@ -147,7 +148,8 @@ impl Run {
         self.happen(&mut draft, event);
         let block = self.go_on(&mut draft);
         let needs = self.needs(posture.line, block);
-        Turn { facts: draft.facts, ops: draft.ops, needs, wake_at: self.wake_at() }
+        let follow = self.follow(now);
+        Turn { facts: draft.facts, ops: draft.ops, needs, wake_at: self.wake_at(), follow }
     }
 
     /// When the run wants [`Event::Due`].

@@ -334,7 +334,8 @@ impl Stage {
                 let reply = crate::http::HttpReply { status: 200, headers: BTreeMap::new(), body };
                 self.owed.push_back(Input::Fetched { no, outcome: Ok(reply) });
             }
-            Effect::Deliver(_) => {}
+            // What follows is another story.
+            Effect::Deliver(_) | Effect::Follow { .. } => {}
             Effect::OpenRecording { file, .. } => self.seen.push(format!("record {file}")),
             Effect::AppendRecording { .. } | Effect::Summary(_) => {}
             Effect::CloseRecording { report } => {

@@ -6,6 +6,7 @@ pub mod fact;
 pub mod outbox;
 
 use crate::fact::{Fact, RunFact};
+use crate::flow::flows::Flows;
 use crate::flow::run::{Run, RunSpec};
 use crate::http::{Errand, FetchNo, Outcome};
 use crate::id::{CallId, RunId};
@@ -14,6 +15,7 @@ use crate::{Machine, Now, Tick};
 use fact::ParentFact;
 use outbox::{Delivery, OutboxFact};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub struct Workflow {
     run: Run,
@@ -67,6 +69,10 @@ pub enum Effect {
     },
     /// It is on disk: send it.
     Deliver(Box<Delivery>),
+    /// The run that follows on the end of this one is on disk: wake it.
+    Follow {
+        run: RunId,
+    },
 }
 
 impl Workflow {
@@ -101,6 +107,11 @@ impl Workflow {
         Some(Workflow { run, waiting, over, wake_at: None })
     }
 
+    /// See [`Run::bind`].
+    pub fn bind(&mut self, flows: Arc<dyn Flows>) {
+        self.run.bind(flows);
+    }
+
     /// `GET /v1/activeflows/{id}`.
     pub fn view(&self) -> Value {
         let mut view = self.run.view();
@@ -130,8 +141,9 @@ impl Workflow {
             return;
         }
         let posture = Posture { line: Line::Absent, local_speech: false };
-        let Turn { facts, ops, needs, wake_at } = self.run.take(now, &posture, event);
-        batch.extend(facts.into_iter().map(Fact::Run));
+        let Turn { facts, ops, needs, wake_at, follow } = self.run.take(now, &posture, event);
+        out.extend(run_ids(&follow).into_iter().map(|run| Effect::Follow { run }));
+        batch.extend(facts.into_iter().chain(follow).map(Fact::Run));
         for op in ops {
             match op {
                 Op::Fetch { no, errand } => out.push(Effect::Fetch { no, errand }),
@@ -224,6 +236,12 @@ impl Workflow {
         }
         out.append(&mut after);
     }
+}
+
+/// The runs that these facts begin.
+pub fn run_ids(facts: &[RunFact]) -> Vec<RunId> {
+    let begun = |fact: &RunFact| if let RunFact::Begun(begun) = fact { Some(begun.id) } else { None };
+    facts.iter().filter_map(begun).collect()
 }
 
 /// The facts of runs, for whoever folds a call's own.

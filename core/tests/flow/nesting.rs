@@ -2,6 +2,7 @@
 
 use crate::stage::*;
 use holdline_core::WorkflowId;
+use holdline_core::fact::RunFact;
 use holdline_core::flow::RunSpec;
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::run::Refused;
@@ -426,9 +427,9 @@ fn an_end_is_followed_by_its_successor_once_for_every_reason() {
                 stage.take(Event::End { reason, detail: None });
             }
             assert_eq!(stage.over().reason, reason);
-            let next = stage.run.successors();
+            let next = stage.follow.clone();
             assert_eq!(next.len(), usize::from(count < 4), "{count}");
-            if let Some(next) = next.first() {
+            if let Some(RunFact::Begun(next)) = next.first() {
                 assert_eq!((next.complete_count, next.parent), (count + 1, Some(stage.run.id())));
                 assert_eq!(next.reference, *stage.run.reference());
                 assert_eq!(next.variables.get("log"), stage.run.vars().look_up("log"));
@@ -436,7 +437,7 @@ fn an_end_is_followed_by_its_successor_once_for_every_reason() {
                 assert!(stage.over().detail.as_ref().unwrap().contains("on_complete"));
             }
             stage.take(Event::End { reason: EndReason::Stopped, detail: None });
-            assert!(stage.run.successors().is_empty());
+            assert!(stage.follow.is_empty());
         }
     }
 }

@@ -27,6 +27,7 @@ pub struct Stage {
     pub ops: Vec<Op>,
     pub needs: Needs,
     pub wake_at: Option<Tick>,
+    pub follow: Vec<RunFact>,
     /// The workflows that its actions may name.
     pub flows: Option<Arc<dyn Flows>>,
 }
@@ -126,6 +127,7 @@ impl Stage {
             ops: Vec::new(),
             needs: Needs::Nothing,
             wake_at: None,
+            follow: Vec::new(),
             flows: None,
         }
     }
@@ -140,6 +142,7 @@ impl Stage {
         self.ops = turn.ops;
         self.needs = turn.needs;
         self.wake_at = turn.wake_at;
+        self.follow = turn.follow;
         let folded = Run::restore(self.now, self.facts.iter()).expect("the facts fold");
         assert!(folded == self.run, "fold: {folded:#?}\nlive: {:#?}", self.run);
         self

@@ -136,7 +136,7 @@ impl World {
         let elsewhere = Arc::new(Elsewhere);
         let outbox = Outbox::new(clock, journal.clone(), elsewhere.clone(), retries).start();
         let outside = Outside { world: elsewhere, outbox: outbox.clone() };
-        let flows = FlowRegistry::new(clock, journal.clone(), outside.clone()).start();
+        let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), shelf.clone()).start();
         let house = House {
             clock,
             journal,

@@ -535,14 +535,14 @@ impl MachineStage {
                     self.append(batch);
                 }
                 Effect::Take { turn, posture, event } => {
-                    if let Some((run, born)) = session.run(self.now) {
+                    if let Some((run, born)) = session.run(self.now, &self.shelf) {
                         let mut report = run.take(self.now, &posture, event);
                         report.facts.splice(0..0, born);
                         todo.push_back(Input::Took { turn, report });
                     }
                 }
                 Effect::WaitTurn { ask, exchange, turn } => {
-                    if let Some((run, _)) = session.run(self.now) {
+                    if let Some((run, _)) = session.run(self.now, &self.shelf) {
                         let elsewhere = run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
                         let verbs = match elsewhere.map(|id| self.shelf.find(&id)) {
                             None => run.wait_turn(self.now, turn + 1),
@@ -590,6 +590,7 @@ impl MachineStage {
                     todo.push_back(Input::RecordingClosed { report });
                 }
                 Effect::TellParent { run, completion } => self.tell_parent(run, call, completion, todo),
+                Effect::Follow { run } => self.reopen(Key::Run(run)),
                 Effect::Summary(_) => {}
                 Effect::Finished => self.close_story(&Key::Call(call.clone())),
             }
@@ -627,10 +628,16 @@ impl MachineStage {
         self.perform_parent(run, effects, todo);
     }
 
+    fn flows(&self) -> Arc<Shelf> {
+        Arc::new(self.shelf.clone())
+    }
+
     fn fold_parent(&self, run: RunId) -> Option<Workflow> {
         let entries = self.journal.read(&Key::Run(run)).ok()?;
         let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-        Workflow::restore(self.now, facts.iter())
+        let mut workflow = Workflow::restore(self.now, facts.iter())?;
+        workflow.bind(self.flows());
+        Some(workflow)
     }
 
     fn perform_parent(&mut self, run: RunId, effects: Vec<workflow::Effect>, todo: &mut VecDeque<Input>) {
@@ -646,6 +653,7 @@ impl MachineStage {
                     answers.push(workflow::Input::Fetched { no, outcome: Elsewhere::answer(&errand) });
                 }
                 workflow::Effect::Deliver(_) => {}
+                workflow::Effect::Follow { run } => self.reopen(Key::Run(run)),
                 workflow::Effect::Ack { .. } => todo.push_back(Input::Acked),
                 workflow::Effect::Over { run, .. } => self.close_story(&Key::Run(run)),
             }
@@ -689,7 +697,10 @@ impl MachineStage {
                 let Some(state) = fold_call(&entries) else { return };
                 let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
                 let life = match Run::restore(self.now, run_facts(facts.iter())) {
-                    Ok(run) => Life::Running(Box::new(run)),
+                    Ok(mut run) => {
+                        run.bind(self.flows());
+                        Life::Running(Box::new(run))
+                    }
                     Err(_) => Life::Gone,
                 };
                 let workflow = state.workflow.clone();
@@ -746,10 +757,11 @@ impl MachineStage {
 
 impl Session {
     /// The run, begun if it was not, and the facts of its beginning.
-    fn run(&mut self, now: Now) -> Option<(&mut Run, Vec<holdline_core::fact::RunFact>)> {
+    fn run(&mut self, now: Now, shelf: &Shelf) -> Option<(&mut Run, Vec<holdline_core::fact::RunFact>)> {
         let mut born = Vec::new();
         if let Life::Unborn(spec) = &self.life {
-            let (run, facts) = Run::begin(now, (**spec).clone());
+            let (mut run, facts) = Run::begin(now, (**spec).clone());
+            run.bind(Arc::new(shelf.clone()));
             born = facts;
             self.life = Life::Running(Box::new(run));
         }

@@ -7,6 +7,7 @@ use holdline_actors::port::audio::{Audio, Loaded};
 use holdline_actors::port::recording::{RecordingFile, Recordings};
 use holdline_core::WorkflowId;
 use holdline_core::call::CallConfig;
+use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::FrontConfig;
 use holdline_core::http::{Endpoint, Errand, HttpReply, NoReply, Outcome, ReplyBody};
@@ -37,6 +38,12 @@ const HEADER_BYTES: u64 = 44;
 pub struct Shelf(pub BTreeMap<WorkflowId, Arc<Script>>);
 
 impl FlowBook for Shelf {
+    fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
+        self.0.get(id).cloned()
+    }
+}
+
+impl Flows for Shelf {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
         self.0.get(id).cloned()
     }

@@ -4,7 +4,7 @@
 //! everything until it is opened again; what the failed batch left behind is then looked up, so that nothing is
 //! written twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -167,7 +167,8 @@ impl Journal for SledJournal {
                 entries.iter().for_each(|entry| head.learn(&entry.fact));
                 batch.insert(rows::head(place), json(&head)?);
             }
-            for run in entries.iter().filter_map(|entry| Story::run_of(entry)).take(1) {
+            let runs: BTreeSet<RunId> = entries.iter().filter_map(|entry| Story::run_of(entry)).collect();
+            for run in runs {
                 batch.insert(rows::run(&run), &place.to_be_bytes());
             }
             for piece in rows::pieces(entries.into_iter())? {
