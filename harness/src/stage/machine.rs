@@ -40,6 +40,8 @@ pub struct MachineStage {
     call_config: Arc<CallConfig>,
     front: FrontConfig,
     shelf: Shelf,
+    /// Runs that follow on the end of a flow, to be woken when its call's turn is done.
+    followers: Vec<RunId>,
     mint: Mint,
     journal: MemoryJournal,
     roster: Roster,
@@ -117,6 +119,7 @@ impl MachineStage {
             roster: Roster::new(config.max_calls),
             config,
             shelf,
+            followers: Vec::new(),
             mint: Mint::default(),
             journal: MemoryJournal::new(),
             calls: BTreeMap::new(),
@@ -590,7 +593,7 @@ impl MachineStage {
                     todo.push_back(Input::RecordingClosed { report });
                 }
                 Effect::TellParent { run, completion } => self.tell_parent(run, call, completion, todo),
-                Effect::Follow { run } => self.reopen(Key::Run(run)),
+                Effect::Follow { run } => self.followers.push(run),
                 Effect::Summary(_) => {}
                 Effect::Finished => self.close_story(&Key::Call(call.clone())),
             }
@@ -606,6 +609,9 @@ impl MachineStage {
     }
 
     fn bury(&mut self, call: &CallId) {
+        for run in std::mem::take(&mut self.followers) {
+            self.reopen(Key::Run(run));
+        }
         if self.calls.get(call).is_some_and(|session| session.call.is_over())
             && let Some(session) = self.calls.remove(call)
         {
@@ -628,15 +634,11 @@ impl MachineStage {
         self.perform_parent(run, effects, todo);
     }
 
-    fn flows(&self) -> Arc<Shelf> {
-        Arc::new(self.shelf.clone())
-    }
-
     fn fold_parent(&self, run: RunId) -> Option<Workflow> {
         let entries = self.journal.read(&Key::Run(run)).ok()?;
         let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
         let mut workflow = Workflow::restore(self.now, facts.iter())?;
-        workflow.bind(self.flows());
+        workflow.bind(Arc::new(self.shelf.clone()));
         Some(workflow)
     }
 
@@ -698,7 +700,7 @@ impl MachineStage {
                 let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
                 let life = match Run::restore(self.now, run_facts(facts.iter())) {
                     Ok(mut run) => {
-                        run.bind(self.flows());
+                        run.bind(Arc::new(self.shelf.clone()));
                         Life::Running(Box::new(run))
                     }
                     Err(_) => Life::Gone,
