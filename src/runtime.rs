@@ -43,6 +43,7 @@ use crate::flows::FlowLibrary;
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Directory};
 use crate::web::public::{self, Public};
+use crate::web::recordings;
 
 /// What a runtime is made of; each part can be another one's own.
 pub struct Parts {
@@ -80,6 +81,7 @@ pub struct Runtime {
     directory: Arc<dyn Directory>,
     public: Arc<Public>,
     tokens: Tokens,
+    shelf: recordings::Shelf,
     drain_timeout: Duration,
     library: Option<Arc<FlowLibrary>>,
 }
@@ -124,6 +126,7 @@ impl Runtime {
             start_deadline: config.calls.start_deadline,
         });
         let tokens = Tokens::new(&config.control.tokens);
+        let shelf = recordings::Shelf(recordings_folder(config));
         if let Some(library) = parts.library.as_ref().filter(|_| config.flows.reload) {
             library.watch();
         }
@@ -147,6 +150,7 @@ impl Runtime {
             directory,
             public,
             tokens,
+            shelf,
             drain_timeout,
             library,
         }
@@ -176,7 +180,8 @@ impl Runtime {
     /// The routes of the control listener.
     pub fn configure_control(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + use<> {
         let (directory, tokens) = (self.directory.clone(), self.tokens.clone());
-        move |app| control::configure(app, directory, tokens, |_| {})
+        let shelf = self.shelf.clone();
+        move |app| control::configure(app, directory, tokens, |app| recordings::configure(app, shelf))
     }
 
     pub fn door(&self) -> &Arc<Door> {
@@ -296,6 +301,11 @@ fn mint(wall_ms: u64) -> Uuid {
     Uuid::new_v7(Timestamp::from_unix(NoContext, wall_ms / 1000, nanos))
 }
 
+/// Where the recordings of a configuration lie.
+fn recordings_folder(config: &Config) -> PathBuf {
+    config.journal.path.join("recordings")
+}
+
 /// The parts that a configuration asks for.
 pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
     let data = &config.journal.path;
@@ -307,8 +317,8 @@ pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
         book: library.clone(),
         library: Some(library.clone()),
         audio: Arc::new(AudioPort::new(config, library.clone(), http.clone())),
-        recordings: Arc::new(DiskRecordings::start(&data.join("recordings"))?),
-        world: Arc::new(OtherSystems::new(config, http, data.join("recordings"))),
+        recordings: Arc::new(DiskRecordings::start(&recordings_folder(config))?),
+        world: Arc::new(OtherSystems::new(config, http, recordings_folder(config))),
         journal,
         instance_key: instance_key(data)?,
     })

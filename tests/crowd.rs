@@ -12,6 +12,7 @@ fn a_crowd_is_served_exactly_one_panic_touches_one_call_and_nothing_is_left() {
     let crowd = Crowd { calls: 100, speaks: Duration::from_secs(3), plays: Duration::from_secs(3) };
     let report = runtime.block_on(crowd.live());
     println!("{report}");
-    // One frame either way; measured by the earliest frames, since only lateness comes from a busy machine.
-    assert!(report.pace.drift.abs() <= 20.0, "{:?}", report.pace);
+    // All of it came. Its pace is asserted where nothing else runs (`cargo bench --bench crowd`) and under told time: here
+    // a busy machine would decide.
+    assert_eq!(report.pace.frames, 150, "{:?}", report.pace);
 }

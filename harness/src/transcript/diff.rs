@@ -15,7 +15,8 @@ pub fn lines(expected: &str, came: &str) -> String {
     let mut text = String::new();
     let mut skipped = false;
     for (place, (sign, line)) in marked.iter().enumerate() {
-        let near = marked.iter().skip(place.saturating_sub(CONTEXT)).take(CONTEXT * 2 + 1);
+        let first = place.saturating_sub(CONTEXT);
+        let near = marked.iter().skip(first).take(place + CONTEXT + 1 - first);
         if near.into_iter().all(|(sign, _)| *sign == ' ') {
             skipped = true;
             continue;
