@@ -444,6 +444,15 @@ mod tests {
     }
 
     #[test]
+    fn times_that_name_no_zone_are_in_the_configured_one() {
+        let folder = Folder::new(&[("a.yaml", GOOD)]);
+        let mut config = folder.config();
+        config.flows.timezone = "Europe/Berlin".to_owned();
+        let script = FlowLibrary::load(&config).find(&WorkflowId("a".to_owned())).unwrap();
+        assert_eq!(script.timezone, "Europe/Berlin");
+    }
+
+    #[test]
     fn a_bad_file_is_refused_alone_and_its_last_good_version_stays() {
         let folder = Folder::new(&[("a.yaml", GOOD), ("b.yml", GOOD), ("bad.json", "{"), (".c.yaml", "x")]);
         let library = folder.library();

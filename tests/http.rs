@@ -2,10 +2,12 @@
 
 mod support;
 
-use holdline::config::{Config, Role, Secret, Token};
+use holdline::config::{Config, JournalKind, Role, Secret, Token};
+use holdline_core::RunId;
 use reqwest::Method;
 use support::crowd::counted;
 use support::hosted::Hosted;
+use support::until;
 use support::wire::{Asker, Caller};
 use tokio_tungstenite::tungstenite;
 
@@ -222,5 +224,29 @@ async fn a_token_is_needed_for_all_but_health_and_its_role_is_held_to() {
     assert_eq!(with(Method::DELETE, "/v1/calls/CA1", "all").await.status, 405);
     for path in ["/health", "/ready"] {
         assert_eq!(control.get(path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_child_and_what_follows_on_an_end_are_found_by_their_ids() {
+    let calling = "on_complete: after\ntasks: [{ type: subflow, parameters: { workflow: counting } }]\n";
+    let counting = "tasks: [{ type: variable_set, parameters: { key: n, value: 3 } }]\n";
+    let after = "tasks: [{ type: variable_set, parameters: { key: seen, value: '${call.status}' } }]\n";
+    let flows = [("calling", calling), ("counting", counting), ("after", after)];
+    for kind in [JournalKind::Memory, JournalKind::Sled] {
+        let hosted = Hosted::start(&flows, |config| config.journal.kind = kind);
+        let control = Asker::new(&hosted.control(), None);
+        assert_eq!(Asker::new(&hosted.public(), None).arrive("calling", CALL).await.status, 200);
+        let follower = until("what follows has ended", async || {
+            let list = control.get("/v1/activeflows?flow_id=after&status=ended").await.json();
+            list["result"].as_array()?.first().cloned()
+        })
+        .await;
+        let parent: RunId = serde_json::from_value(follower["reference_activeflow_id"].clone()).unwrap();
+        let child = control.get(&format!("/v1/activeflows/{}", parent.child(1))).await.json();
+        assert_eq!((&child["flow_id"], &child["status"]), (&"counting".into(), &"ended".into()), "{child}");
+        let id = follower["id"].as_str().unwrap();
+        let follower = control.get(&format!("/v1/activeflows/{id}")).await.json();
+        assert_eq!(follower["variables"]["seen"], "ringing", "{follower}");
     }
 }

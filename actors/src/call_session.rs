@@ -345,8 +345,8 @@ impl Owner for CallSession {
                 // An outbox row: told again until it is acknowledged, so a full mailbox loses nothing.
                 let _ = self.house.flows.try_send(told);
             }
-            // Should it find no place, the next start finds the run.
-            Effect::Follow { run } => drop(self.house.flows.try_send(Reopen(run))),
+            // Once for each end; should it be lost, only the next start finds the run.
+            Effect::Follow { run } => Held::new(self.house.flows.clone()).last_word(Reopen(run)),
             Effect::Summary(summary) => self.log_end(&summary),
             Effect::Finished => {
                 let _ = self.house.journal.try_send(Close(self.key.clone()));

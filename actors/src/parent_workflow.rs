@@ -27,7 +27,7 @@ pub struct ParentWorkflow {
     calls: BTreeMap<CallId, Held<Mail>>,
     world: Arc<dyn World>,
     outbox: Held<Owed>,
-    registry: Addr<FlowRegistry>,
+    registry: Held<Reopen>,
     _obituary: Obituary<RunId>,
 }
 
@@ -48,7 +48,7 @@ impl ParentWorkflow {
             world: outside.world,
             outbox: Held::new(outside.outbox),
             _obituary: Obituary::new(run, registry.clone().recipient()),
-            registry,
+            registry: Held::new(registry),
         }
     }
 
@@ -125,8 +125,8 @@ impl Owner for ParentWorkflow {
             Effect::Deliver(delivery) => {
                 self.outbox.post(Owed(delivery));
             }
-            // Should it find no place, the next start finds the run.
-            Effect::Follow { run } => drop(self.registry.try_send(Reopen(run))),
+            // Once in its life; should it be lost, only the next start finds the run.
+            Effect::Follow { run } => self.registry.last_word(Reopen(run)),
             Effect::Over { run, over } => {
                 tracing::info!(%run, end_reason = over.reason.as_str(), "main workflow ended");
                 let _ = self.journal.try_send(Close(Key::Run(run)));
