@@ -38,9 +38,9 @@ pub const VARIABLES_MAX: usize = 1000;
 pub const VALUE_BYTES_MAX: usize = 32 * 1024;
 /// All variables of an activeflow together.
 pub const VARIABLES_BYTES_MAX: usize = 1024 * 1024;
-/// Verbs in one document (settled C65).
+/// Verbs in one document.
 pub const DOCUMENT_VERBS_MAX: usize = 10;
-/// Bytes of one document (settled C65).
+/// Bytes of one document.
 pub const DOCUMENT_BYTES_MAX: usize = 32 * 1024;
 /// A request body on the public listener.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
