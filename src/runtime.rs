@@ -243,11 +243,6 @@ pub fn journal(config: &Config) -> Result<Box<dyn Journal>, OpenError> {
     })
 }
 
-/// Where this instance keeps what is its own.
-pub fn data_folder(config: &Config) -> PathBuf {
-    config.journal.path.clone()
-}
-
 fn call_config(config: &Config, instance_key: [u8; 32]) -> CallConfig {
     CallConfig {
         max_duration: config.calls.max_duration,

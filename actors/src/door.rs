@@ -14,7 +14,7 @@ use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::{self, Ask, Entry, FrontConfig, Refusal};
-use holdline_core::notice::{Arrival, LineAnswer, NetworkStatus};
+use holdline_core::notice::{Arrival, NetworkStatus};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
@@ -428,11 +428,6 @@ impl Door {
             body: format!("{why}\n"),
             allow: None,
         }
-    }
-
-    /// The answer of a call that comes back by itself.
-    pub fn returned() -> LineAnswer {
-        LineAnswer::Returned
     }
 }
 

@@ -1,14 +1,12 @@
 //! `holdline serve`: the server, from its configuration to its last call.
 
 use std::net::{Shutdown, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer};
 use futures::StreamExt;
 use socket2::SockRef;
-use tokio::sync::watch;
 
 use super::arguments::ServeArguments;
 use super::{Exit, complain, print};
@@ -63,7 +61,6 @@ pub struct Server {
     control: actix_web::dev::ServerHandle,
     /// A second handle of the public listener; none when it is not ours to close.
     own_public: Option<TcpListener>,
-    failed: watch::Receiver<bool>,
 }
 
 impl Server {
@@ -76,7 +73,6 @@ impl Server {
             true => None,
             false => Some(listeners.public.try_clone()?),
         };
-        let (fails, failed) = watch::channel(false);
         let routes = runtime.configure_public();
         let public = HttpServer::new(move || App::new().configure(routes.clone()))
             .on_connect(on_connect)
@@ -94,15 +90,13 @@ impl Server {
             .run();
         let handles = (public.handle(), control.handle());
         for (listener, server) in [("public", public), ("control", control)] {
-            let fails = fails.clone();
             actix_rt::spawn(async move {
                 if let Err(error) = server.await {
                     tracing::error!(listener, %error, "a listener failed");
-                    let _ = fails.send(true);
                 }
             });
         }
-        Ok(Server { runtime, addresses, public: handles.0, control: handles.1, own_public, failed })
+        Ok(Server { runtime, addresses, public: handles.0, control: handles.1, own_public })
     }
 
     /// Lets live calls end, hands over what is left, and closes both listeners. `now` cuts the waiting short.
@@ -127,13 +121,4 @@ impl Server {
             let _ = SockRef::from(listener).shutdown(Shutdown::Read);
         }
     }
-
-    pub fn has_failed(&self) -> bool {
-        *self.failed.borrow()
-    }
-}
-
-/// The folder that a configuration's data lies in, made if it isn't there.
-pub fn make_folder(path: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(path)
 }

@@ -1,7 +1,7 @@
 //! Where facts are kept. One trait, one contract, several stores.
 
 use holdline_core::fact::{CallFact, Entry, Fact, Key, OutboxFact, ParentFact, RunFact};
-use holdline_core::{CallId, RunId, WorkflowId};
+use holdline_core::{RunId, WorkflowId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -254,13 +254,5 @@ impl Journal for MemoryJournal {
             self.delete(key)?;
         }
         Ok(old.len())
-    }
-}
-
-/// The call that a key names.
-pub fn call_of(key: &Key) -> Option<&CallId> {
-    match key {
-        Key::Call(call) => Some(call),
-        Key::Run(_) | Key::Delivery(_) => None,
     }
 }
