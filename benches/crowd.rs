@@ -14,6 +14,8 @@ const PLAYS: Duration = Duration::from_secs(10);
 const FRAME: Duration = Duration::from_millis(20);
 
 fn main() {
+    // As the server does: a backtrace takes a tenth of a second, and every call of the thread would hear it.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     // `cargo test --all-targets` runs benches too; the tests have a slice of their own.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;

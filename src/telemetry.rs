@@ -23,6 +23,8 @@ pub fn init(log: &Log) {
     } else {
         json(log, std::io::stderr).try_init()
     };
+    // One line, and no backtrace: to resolve one takes a tenth of a second, and the other calls of the thread would hear it.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task panicked")));
 }
 
 impl Numbers {

@@ -6,10 +6,12 @@ use crate::notice::LineAnswer;
 use crate::provider::twilio::token::is_stream_token;
 use crate::scene::Event;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Sockets admitted and not yet named by their `start`.
 const OPENING_MAX: usize = 8;
+/// Frames kept while the flow's first turn on a stream is under way: a second, as everywhere on this road.
+const EARLY_MAX: usize = 50;
 /// Streams of a format that we can't handle, until the call is given up.
 const TROUBLES_MAX: u32 = 3;
 
@@ -26,6 +28,8 @@ pub(super) struct Live {
     /// We have closed it.
     closed: bool,
     pub(super) last_heard: Tick,
+    /// What was heard before the flow has said who listens; none once it has.
+    early: Option<VecDeque<(Vec<u8>, Option<u64>)>>,
 }
 
 impl Live {
@@ -138,6 +142,7 @@ impl Call {
             leaving: false,
             closed: false,
             last_heard: now.tick,
+            early: (!self.flow.over).then(VecDeque::new),
         });
         self.deadlines.stream_up(now, self.config.idle_timeout);
         self.desk.stream_up(now);
@@ -179,7 +184,35 @@ impl Call {
         };
         live.last_heard = now.tick;
         self.counters.frames_in += 1;
-        if !live.is_usable() {
+        if let Some(early) = &mut live.early {
+            early.push_back((audio, at_ms));
+            if early.len() > EARLY_MAX {
+                early.pop_front();
+                self.counters.frames_dropped += 1;
+            }
+            return;
+        }
+        self.listen(now, stream, audio, at_ms, out);
+    }
+
+    /// The flow's first turn on a stream is taken: what came in meanwhile goes to whoever listens now.
+    pub(super) fn hear_early_audio(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let Some(live) = &mut self.live else { return };
+        let stream = live.stream;
+        for (audio, at_ms) in live.early.take().into_iter().flatten() {
+            self.listen(now, stream, audio, at_ms, out);
+        }
+    }
+
+    fn listen(
+        &mut self,
+        now: Now,
+        stream: StreamNo,
+        audio: Vec<u8>,
+        at_ms: Option<u64>,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.live.as_ref().is_some_and(Live::is_usable) {
             return;
         }
         self.desk.hear(now, &audio, at_ms, out);

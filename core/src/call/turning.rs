@@ -35,6 +35,8 @@ pub(super) struct FlowLink {
 struct Taking {
     turn: TurnNo,
     asking: bool,
+    /// The flow was told that the stream is up.
+    streaming: bool,
 }
 
 #[derive(Debug)]
@@ -122,8 +124,9 @@ impl Call {
         }
         let turn = TurnNo(self.flow.last.0 + 1);
         self.flow.last = turn;
-        self.flow.taking = Some(Taking { turn, asking });
         let posture = self.posture(asking);
+        let streaming = posture.line == Line::Streaming;
+        self.flow.taking = Some(Taking { turn, asking, streaming });
         if std::mem::take(&mut self.flow.line_lost) && self.is_streaming() && !asking {
             // This turn freezes what the old stream carried; the next one begins it again.
             self.flow.todo.push_front(Todo { event: Event::Proceed, asking: false });
@@ -161,6 +164,9 @@ impl Call {
         }
         for op in others {
             self.perform(now, op, out);
+        }
+        if taking.streaming {
+            self.hear_early_audio(now, out);
         }
         if !followers.is_empty() {
             self.write(out);
