@@ -13,10 +13,12 @@ use crate::port::recording::{RecordingFile, Recordings};
 use crate::post::{Held, Posted};
 use crate::sub_workflow::{SubWorkflow, Take};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix_rt::{Arbiter, ArbiterHandle};
 use futures_util::future::BoxFuture;
 use holdline_core::call::{Answer, AskNo, Call, Effect, Input, Request, StreamNo, StreamOut, Summary};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::flow::run::{Run, RunSpec};
+use holdline_core::media::window::Credit;
 use holdline_core::scene::RecordingReport;
 use holdline_core::{CallId, Machine, WorkflowId};
 use std::collections::{BTreeMap, VecDeque};
@@ -77,6 +79,8 @@ pub enum Begin {
 struct Socket {
     out: Held<SocketOut>,
     credit: u32,
+    /// What is owed to it for the frames that it brought.
+    taken: Credit,
     owed: VecDeque<StreamOut>,
     close: Option<u16>,
 }
@@ -120,8 +124,9 @@ pub enum SocketOut {
 
 pub struct Reply {
     pub answer: Answer,
-    /// For a socket that was admitted.
+    /// For a socket that was admitted, and where it had better live.
     pub session: Addr<CallSession>,
+    pub home: Option<ArbiterHandle>,
 }
 
 impl CallSession {
@@ -209,7 +214,8 @@ impl CallSession {
     fn answer(&mut self, ask: AskNo, answer: Answer, ctx: &mut Context<Self>) {
         if let Some(reply) = self.replies.remove(&ask) {
             // Whoever asked may have gone; the network will ask again.
-            let _ = reply.send(Reply { answer, session: ctx.address() });
+            let home = Arbiter::try_current();
+            let _ = reply.send(Reply { answer, session: ctx.address(), home });
         }
     }
 
@@ -377,13 +383,16 @@ impl Handler<Mail> for CallSession {
             }
             Mail::Input(Input::Heard { stream, audio, at_ms }) => {
                 self.turn(Input::Heard { stream, audio, at_ms }, ctx);
-                if let Some(socket) = self.sockets.get_mut(&stream) {
-                    socket.out.post(SocketOut::Credit(1));
+                if let Some(socket) = self.sockets.get_mut(&stream)
+                    && let Some(lot) = socket.taken.done()
+                {
+                    socket.out.post(SocketOut::Credit(lot));
                 }
             }
             Mail::Input(input) => self.turn(input, ctx),
             Mail::SocketOpen { stream, out } => {
-                let socket = Socket { out, credit: SOCKET_CREDIT, owed: VecDeque::new(), close: None };
+                let (owed, taken) = (VecDeque::new(), Credit::default());
+                let socket = Socket { out, credit: SOCKET_CREDIT, taken, owed, close: None };
                 self.sockets.insert(stream, socket);
             }
             Mail::SocketSent { stream, count } => {

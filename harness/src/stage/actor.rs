@@ -146,7 +146,9 @@ impl World {
             recordings: Arc::new(Tape),
             outside,
         };
-        let calls = CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls).start();
+        let calls =
+            CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls, Vec::new());
+        let calls = calls.start();
         let mint = mint.clone();
         let door = Door {
             calls: calls.clone(),
