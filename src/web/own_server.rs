@@ -50,8 +50,8 @@ async fn upgrade(
     framed: Framed<TcpStream, Codec>,
 ) -> Result<(), actix_http::Error> {
     if let Err(error) = ws::verify_handshake(request.head()) {
-        let said = Response::new(StatusCode::BAD_REQUEST).set_body(format!("{error}\n"));
-        return refuse(framed, said).await;
+        let status = Response::from(error).status();
+        return refuse(framed, Response::new(status).set_body(format!("{error}\n"))).await;
     }
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let peer = request.peer_addr().map(|address| address.ip());

@@ -49,6 +49,11 @@ async fn knock(
     // A client that would also speak HTTP/2 says so by the same header; that is no socket.
     let upgrade = request.headers().get(UPGRADE).and_then(|value| value.to_str().ok());
     let is_socket = upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    if is_socket && let Err(error) = actix_http::ws::verify_handshake(request.head()) {
+        // Before the door is asked, which would use up the token.
+        let status = actix_http::Response::from(error).status();
+        return Ok(HttpResponse::build(status).body(format!("{error}\n")));
+    }
     let (body, payload) = if is_socket {
         (Bytes::new(), Some(payload))
     } else {

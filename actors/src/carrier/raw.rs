@@ -32,6 +32,8 @@ use tokio_util::io::poll_read_buf;
 const MAILBOX: usize = 256;
 /// Read at once: some fifty frames, if a network sends them in one lump.
 const READ_BYTES: usize = 16 * 1024;
+/// A message and its frame's head.
+const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 14;
 /// Reads in a row before others of the thread have their turn.
 const READS_MAX: usize = 8;
 /// A buffer for what is to be sent that has grown beyond this is given back when it is empty.
@@ -222,6 +224,8 @@ impl RawSocket {
     fn take_frames(&mut self, bytes: &mut BytesMut, ctx: &mut Context<Self>) -> bool {
         loop {
             let next = match self.codec.decode(bytes) {
+                // The codec would gather a frame of any length before it says that it is too long.
+                Ok(None) if bytes.len() > FRAME_BYTES_MAX => Next::Close(1009),
                 Ok(None) => return true,
                 Ok(Some(Frame::Text(text))) => self.endpoint.text_bytes(&text),
                 Ok(Some(Frame::Binary(_))) => self.endpoint.binary(),
