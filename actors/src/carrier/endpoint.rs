@@ -1,6 +1,7 @@
 //! Our end of a stream, apart from its socket: what a message of the network leads to, and what waits for whom. Every
 //! carrier has one, and only moves bytes itself.
 
+use super::outlet::Outlet;
 use super::reading::{Conversation, Heard, format_trouble};
 use crate::alive::Life;
 use crate::call_session::{CallSession, Mail, SocketOut};
@@ -83,16 +84,22 @@ impl Endpoint {
     }
 
     /// The carrier lives: a session that is known already may speak to it.
-    pub fn open(&mut self, out: Held<SocketOut>) {
+    pub fn open(&mut self, out: Held<SocketOut>, outlet: Option<Outlet>) {
         if let Ticket::Admitted { session, stream, .. } = &self.ticket {
             let (session, stream) = (session.clone(), *stream);
-            self.join(session, stream, out);
+            self.join(session, stream, out, outlet);
         }
     }
 
-    fn join(&mut self, session: Addr<CallSession>, stream: StreamNo, out: Held<SocketOut>) {
+    fn join(
+        &mut self,
+        session: Addr<CallSession>,
+        stream: StreamNo,
+        out: Held<SocketOut>,
+        outlet: Option<Outlet>,
+    ) {
         let session = Held::new(session);
-        session.post(Mail::SocketOpen { stream, out });
+        session.post(Mail::SocketOpen { stream, out, outlet });
         self.session = Some(Farewell { session, stream });
     }
 
@@ -201,11 +208,11 @@ impl Endpoint {
         }
     }
 
-    pub fn attached(&mut self, attached: Attached, out: Held<SocketOut>) -> Next {
+    pub fn attached(&mut self, attached: Attached, out: Held<SocketOut>, outlet: Option<Outlet>) -> Next {
         match attached.found {
             Ok((session, stream)) => {
                 self.conversation.becomes(stream);
-                self.join(session, stream, out);
+                self.join(session, stream, out, outlet);
                 self.stream_up(stream, *attached.start)
             }
             Err(why) => {

@@ -7,6 +7,7 @@
 //! | [`web_actor`] | any actix-web app: the socket stays the body of an HTTP response |
 
 pub mod endpoint;
+pub mod outlet;
 pub mod raw;
 pub mod reading;
 pub mod web_actor;

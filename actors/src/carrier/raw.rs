@@ -6,26 +6,27 @@
 //! one read leave in one write.
 
 use super::endpoint::{Endpoint, Next};
+use super::outlet::{Flushed, Outlet};
 use crate::alive::Life;
 use crate::call_session::SocketOut;
 use crate::door::{Door, Ticket};
 use crate::post::Held;
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
-use actix_codec::{Decoder, Encoder};
-use actix_http::ws::{CloseCode, CloseReason, Codec, Frame, Message, OpCode, Parser, ProtocolError};
+use actix_codec::Decoder;
+use actix_http::ws::{CloseCode, CloseReason, Codec, Frame, ProtocolError};
 use actix_rt::ArbiterHandle;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use holdline_core::provider::twilio::stream::MESSAGE_BYTES_MAX;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::io::poll_read_buf;
 
 /// Places for what the session sends; its credit for us is smaller.
@@ -36,17 +37,12 @@ const READ_BYTES: usize = 16 * 1024;
 const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 14;
 /// Reads in a row before others of the thread have their turn.
 const READS_MAX: usize = 8;
-/// A buffer for what is to be sent that has grown beyond this is given back when it is empty.
-const OUT_BYTES_KEPT: usize = 2 * 1024;
-/// Answers to pings are left out while so much is waiting: whoever pings without reading is owed nothing.
-const OUT_BYTES_MAX: usize = 64 * 1024;
 /// For the last bytes to leave and for the other side to end the connection, once the stream is over.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// One for all sockets of the thread: what a read leaves of half a frame is kept by its socket.
     static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::new());
-    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// A connection that has been taken out of HTTP.
@@ -95,15 +91,11 @@ fn move_to(
 pub struct RawSocket {
     endpoint: Endpoint,
     /// None once the stream is over.
-    io: Option<TcpStream>,
+    io: Option<OwnedReadHalf>,
+    outlet: Outlet,
     codec: Codec,
     /// Half a frame.
     unread: BytesMut,
-    out: BytesMut,
-    /// Where in all that was ever to be sent the messages end that are not sent.
-    ends: VecDeque<u64>,
-    accepted: u64,
-    written: u64,
     start_deadline: Duration,
     deadline: Option<SpawnHandle>,
 }
@@ -111,15 +103,13 @@ pub struct RawSocket {
 impl RawSocket {
     fn new(door: Arc<Door>, ticket: Ticket, start_deadline: Duration, connection: Connection) -> RawSocket {
         let Connection { io, unread, unsent } = connection;
+        let (io, half) = io.into_split();
         RawSocket {
             endpoint: Endpoint::new(door, ticket),
             io: Some(io),
+            outlet: Outlet::new(half, unsent),
             codec: Codec::new().max_size(MESSAGE_BYTES_MAX),
             unread,
-            accepted: unsent.len() as u64,
-            out: unsent,
-            ends: VecDeque::new(),
-            written: 0,
             start_deadline,
             deadline: None,
         }
@@ -140,7 +130,8 @@ impl RawSocket {
                 // Nothing else is read until the call is known.
                 let attaching = self.endpoint.attach(start).into_actor(self);
                 ctx.wait(attaching.map(|attached, actor, ctx| {
-                    let next = actor.endpoint.attached(attached, Held::new(ctx.address()));
+                    let outlet = Some(actor.outlet.clone());
+                    let next = actor.endpoint.attached(attached, Held::new(ctx.address()), outlet);
                     actor.follow(next, ctx);
                 }));
                 false
@@ -153,41 +144,28 @@ impl RawSocket {
     }
 
     fn close(&mut self, reason: Option<CloseReason>, ctx: &mut Context<Self>) {
-        // It knows how to write a close frame whatever was written before.
-        let _ = self.codec.encode(Message::Close(reason), &mut self.out);
-        if let Some(io) = self.io.take() {
-            actix::spawn(farewell(io, std::mem::take(&mut self.out), self.endpoint.life()));
+        if let (Some(io), Some((half, bytes))) = (self.io.take(), self.outlet.close(reason)) {
+            actix::spawn(farewell(io, half, bytes, self.endpoint.life()));
         }
         ctx.stop();
     }
 
     fn lost(&mut self, ctx: &mut Context<Self>) {
         self.io = None;
+        self.outlet.lose();
         ctx.stop();
     }
 
-    /// Sends what the system takes, and tells the session how many messages that were.
-    fn flush(&mut self, task: &mut task::Context<'_>, ctx: &mut Context<Self>) {
-        while !self.out.is_empty() {
-            let Some(io) = &mut self.io else { return };
-            match Pin::new(io).poll_write(task, &self.out) {
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    self.out.advance(count);
-                    self.written += count as u64;
-                }
-                Poll::Ready(_) => return self.lost(ctx),
-                Poll::Pending => break,
-            }
-        }
-        let mut sent = 0;
-        while self.ends.pop_front_if(|end| *end <= self.written).is_some() {
-            sent += 1;
-        }
-        if sent > 0 {
+    /// Whatever the session could not send goes as soon as the system takes it.
+    fn send_rest(&mut self, task: &mut task::Context<'_>, ctx: &mut Context<Self>) {
+        while let Poll::Ready(Flushed { sent, gone }) = self.outlet.poll_rest(task) {
             self.endpoint.sent(sent);
-        }
-        if self.out.is_empty() && self.out.capacity() > OUT_BYTES_KEPT {
-            self.out = BytesMut::new();
+            if gone && self.io.is_some() {
+                self.lost(ctx);
+            }
+            if gone || sent == 0 {
+                return;
+            }
         }
     }
 
@@ -231,11 +209,7 @@ impl RawSocket {
                 Ok(Some(Frame::Binary(_))) => self.endpoint.binary(),
                 Ok(Some(Frame::Continuation(item))) => self.endpoint.part(item),
                 Ok(Some(Frame::Ping(payload))) => {
-                    if self.out.len() < OUT_BYTES_MAX {
-                        let before = self.out.len();
-                        Parser::write_message(&mut self.out, payload, OpCode::Pong, true, false);
-                        self.accepted += (self.out.len() - before) as u64;
-                    }
+                    self.outlet.pong(payload);
                     Next::GoOn
                 }
                 Ok(Some(Frame::Pong(_))) => Next::GoOn,
@@ -259,7 +233,7 @@ impl Actor for RawSocket {
     #[allow(clippy::disallowed_methods)] // a socket has no machine: its one deadline is armed here, once
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.endpoint.open(Held::new(ctx.address()));
+        self.endpoint.open(Held::new(ctx.address()), Some(self.outlet.clone()));
         let deadline = tokio::time::sleep(self.start_deadline);
         self.deadline = Some(ctx.spawn(deadline.into_actor(self).map(|(), actor, ctx| {
             if !actor.endpoint.has_started() {
@@ -285,7 +259,7 @@ impl ActorFuture<RawSocket> for Pump {
         task: &mut task::Context<'_>,
     ) -> Poll<()> {
         actor.read(task, ctx);
-        actor.flush(task, ctx);
+        actor.send_rest(task, ctx);
         if actor.io.is_none() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -295,14 +269,8 @@ impl Handler<SocketOut> for RawSocket {
 
     fn handle(&mut self, out: SocketOut, ctx: &mut Self::Context) {
         match out {
-            SocketOut::Send(out) => TEXT.with_borrow_mut(|text| {
-                text.clear();
-                self.endpoint.write(&out, text);
-                let before = self.out.len();
-                Parser::write_message(&mut self.out, text.as_bytes(), OpCode::Text, true, false);
-                self.accepted += (self.out.len() - before) as u64;
-                self.ends.push_back(self.accepted);
-            }),
+            // A session that has the outlet does so itself; the actor's pump sends it.
+            SocketOut::Send(out) => self.outlet.send(&out),
             SocketOut::Close(code) => {
                 self.follow(Next::Close(code), ctx);
             }
@@ -316,10 +284,10 @@ impl Handler<SocketOut> for RawSocket {
 
 /// Lets the last bytes leave and the other side end the connection: one that is dropped while something of it is unread
 /// is reset, and what was on its way may be lost.
-async fn farewell(mut io: TcpStream, out: BytesMut, _life: Life) {
+async fn farewell(mut io: OwnedReadHalf, mut half: OwnedWriteHalf, bytes: BytesMut, _life: Life) {
     let ending = async move {
-        io.write_all(&out).await?;
-        io.shutdown().await?;
+        half.write_all(&bytes).await?;
+        half.shutdown().await?;
         let mut rest = [0; 1024];
         while io.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
