@@ -5,11 +5,9 @@ mod support;
 use holdline::config::{Config, JournalKind, Role, Secret, Token};
 use holdline_core::RunId;
 use reqwest::Method;
-use support::crowd::counted;
 use support::hosted::Hosted;
 use support::until;
-use support::wire::{Asker, Caller};
-use tokio_tungstenite::tungstenite;
+use support::wire::Asker;
 
 use std::time::Duration;
 
@@ -19,10 +17,6 @@ const ECHO: (&str, &str) = ("echo", "tasks: [{ type: echo }]\n");
 
 fn signed(config: &mut Config) {
     config.twilio.auth_tokens = vec![Secret::new(KEY)];
-}
-
-fn impatient(config: &mut Config) {
-    config.calls.start_deadline = Duration::from_millis(200);
 }
 
 #[tokio::test]
