@@ -8,7 +8,7 @@ mod requests;
 mod sockets;
 
 use super::props::{Elsewhere, INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
-use super::{HouseConfig, Knock, News, Stage, WireRequest, props};
+use super::{HouseConfig, Knock, News, SETTLES, Stage, WireRequest, props};
 use holdline_actors::call_registry::{ENDED_MAX, fold_call};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::door::FlowBook;
@@ -26,7 +26,7 @@ use holdline_core::notice::{Arrival, NetworkStatus};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
-use holdline_core::roster::{Roster, Verdict};
+use holdline_core::roster::{Death, Roster, Verdict};
 use holdline_core::scene::RecordingReport;
 use holdline_core::workflow::{self, Workflow, run_facts};
 use holdline_core::{CallId, Machine, Now, RunId, Tick, WorkflowId};
@@ -35,6 +35,7 @@ use serde_json::Value;
 use sockets::Socket;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A machine that wakes this often in a row without a word is stuck.
 const WAKES_MAX: u32 = 1_000_000;
@@ -173,14 +174,14 @@ impl MachineStage {
                 }
                 Effect::Transmit { stream, out } => {
                     if let Some(knock) = session.sockets.get(&stream).copied() {
-                        self.send(knock, &out);
+                        if self.send(knock, out) {
+                            todo.push_back(Input::Blocked { stream, blocked: true });
+                        }
                     }
                 }
                 Effect::CloseStream { stream, code } => {
-                    if let Some(knock) = session.sockets.remove(&stream) {
-                        self.sockets.remove(&knock);
-                        self.news.push(News::SocketClosed { socket: knock, code: Some(code) });
-                        todo.push_back(Input::StreamDown { stream });
+                    if let Some(knock) = session.sockets.get(&stream).copied() {
+                        self.close_behind(knock, code, todo);
                     }
                 }
                 Effect::Load { sound, what } => {
@@ -222,7 +223,7 @@ impl MachineStage {
             self.roster.died(self.now, call, false);
             self.ended.insert(call.clone(), Ended { workflow: session.workflow, rejected: false });
             for knock in session.sockets.into_values() {
-                self.sockets.remove(&knock);
+                self.orphan(knock);
             }
         }
     }
@@ -238,26 +239,8 @@ impl MachineStage {
     }
 
     fn reopen(&mut self, key: Key) {
-        let entries = self.journal.read(&key).unwrap_or_default();
         match key {
-            Key::Call(id) => {
-                let Some(state) = fold_call(&entries) else { return };
-                let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-                let life = match Run::restore(self.now, run_facts(facts.iter())) {
-                    Ok(mut run) => {
-                        run.bind(Arc::new(self.shelf.clone()));
-                        Life::Running(Box::new(run))
-                    }
-                    Err(_) => Life::Gone,
-                };
-                let workflow = state.workflow.clone();
-                let call = Call::restore(self.now, self.call_config.clone(), state);
-                let session =
-                    Session { workflow, call, life, first: Vec::new(), sockets: BTreeMap::new(), reel: None };
-                self.roster.reopen(&id);
-                self.calls.insert(id.clone(), session);
-                self.wake(&id);
-            }
+            Key::Call(id) => self.reopen_call(id, None),
             Key::Run(run) => {
                 if let Some(workflow) = self.fold_parent(run).filter(|workflow| workflow.waiting().is_none())
                 {
@@ -267,6 +250,30 @@ impl MachineStage {
             }
             Key::Delivery(_) => {}
         }
+    }
+
+    /// From its facts: to go on, or to be ended for this reason.
+    fn reopen_call(&mut self, id: CallId, lost: Option<&str>) {
+        let entries = self.journal.read(&Key::Call(id.clone())).unwrap_or_default();
+        let Some(state) = fold_call(&entries) else { return };
+        let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
+        let life = match Run::restore(self.now, run_facts(facts.iter())) {
+            Ok(mut run) if lost.is_none() => {
+                run.bind(Arc::new(self.shelf.clone()));
+                Life::Running(Box::new(run))
+            }
+            _ => Life::Gone,
+        };
+        let workflow = state.workflow.clone();
+        let call = match lost {
+            None => Call::restore(self.now, self.call_config.clone(), state),
+            Some(why) => Call::lost(self.now, self.call_config.clone(), state, why),
+        };
+        let session =
+            Session { workflow, call, life, first: Vec::new(), sockets: BTreeMap::new(), reel: None };
+        self.roster.reopen(&id);
+        self.calls.insert(id.clone(), session);
+        self.wake(&id);
     }
 
     /// The first instant at which something of the house is due, on whole milliseconds as real timers are.
@@ -355,6 +362,49 @@ impl Stage for MachineStage {
 
     fn socket_close(&mut self, socket: Knock, _code: Option<u16>) {
         self.socket_gone(socket);
+    }
+
+    fn socket_stalls(&mut self, socket: Knock, stalls: bool) {
+        if stalls {
+            self.stall(socket);
+        } else {
+            self.take_again(socket);
+        }
+    }
+
+    fn panic(&mut self, call: CallId) {
+        let Some(session) = self.calls.remove(&call) else { return };
+        for knock in session.sockets.into_values() {
+            // A session that dies takes its sockets with it.
+            self.sockets.remove(&knock);
+            self.news.push(News::SocketClosed { socket: knock, code: Some(1011) });
+        }
+        match self.roster.died(self.now, &call, true) {
+            Death::Rebuild => self.reopen_call(call, None),
+            Death::GiveUp => self.reopen_call(call, Some("the call's session panicked repeatedly")),
+            Death::Forget | Death::Lose => {}
+        }
+    }
+
+    fn drain(&mut self) {
+        self.roster.drain();
+    }
+
+    fn hand_over(&mut self) {
+        for call in self.calls.keys().cloned().collect::<Vec<_>>() {
+            self.turn(&call, Input::HandOver);
+        }
+    }
+
+    async fn stand_still(&mut self, span: Duration) {
+        self.advance(self.now.tick + span);
+        let mut wakes = 0;
+        while self.due().is_some_and(|due| due <= self.now.tick) {
+            self.wake_due();
+            wakes += 1;
+            assert!(wakes < WAKES_MAX, "a machine is due for ever and does nothing: {:?}", self.now);
+        }
+        self.advance(self.now.tick + SETTLES);
     }
 
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool) {
