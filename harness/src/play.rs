@@ -270,8 +270,17 @@ impl<'p, S: Stage> Player<'p, S> {
             }
             Act::Asks { path, call, fields, signed } => {
                 let call = call.unwrap_or_else(|| self.call.clone());
-                let mut all = vec![("CallSid", call.as_str()), ("CallStatus", "in-progress")];
-                all.extend(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+                let fields: Vec<(String, String)> = fields
+                    .into_iter()
+                    .map(|(name, value)| (name, value.replace("CA…", &self.call)))
+                    .collect();
+                let mut all: Vec<(&str, &str)> =
+                    fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                for usual in [("CallSid", call.as_str()), ("CallStatus", "in-progress")] {
+                    if !all.iter().any(|(name, _)| *name == usual.0) {
+                        all.push(usual);
+                    }
+                }
                 self.asks(&path, &all, signed, Asker::Script("the request".into()));
             }
             Act::Socket { name, does } => self.socket_acts(name, does),
