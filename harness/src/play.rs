@@ -289,7 +289,13 @@ impl<'p, S: Stage> Player<'p, S> {
 
     fn crash(&mut self, down: Duration) {
         self.stage.crash();
-        for knock in self.sockets.keys().copied().collect::<Vec<_>>() {
+        let mut sockets: Vec<Knock> = self.sockets.keys().copied().collect();
+        // One that was just opened is not known to be: its end comes behind that.
+        sockets.extend(self.deliveries.values().filter_map(|delivery| match delivery {
+            Delivery::News(News::Upgraded { knock }) => Some(*knock),
+            _ => None,
+        }));
+        for knock in sockets {
             self.put(self.now + LATENCY, Delivery::Cut(knock));
         }
         self.is_down = true;
