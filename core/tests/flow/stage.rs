@@ -90,6 +90,7 @@ pub fn script(actions: &Value) -> Script {
         retry: None,
         timeout_ms: None,
         limits: Limits::default(),
+        defaults: Defaults::default(),
         timezone: UTC.to_owned(),
         extra: Map::new(),
     }

@@ -87,6 +87,7 @@ impl Reader<'_> {
             retry,
             timeout_ms,
             limits,
+            defaults: self.language.defaults.clone(),
             timezone: self.language.timezone.to_owned(),
             extra,
         };

@@ -14,7 +14,7 @@ use super::check;
 use super::declare::Declared;
 use super::diagnostic::{Code, Notes, Place, Report};
 use super::expression;
-use super::script::{ActionNode, Script, UTC};
+use super::script::{ActionNode, DEFAULTS, Defaults, Script, UTC};
 use super::source::{self, Mark};
 use super::trigger;
 use crate::id::WorkflowId;
@@ -33,6 +33,8 @@ pub struct Language<'a> {
     pub later: &'a [&'static str],
     /// As configured; a document may only lower them.
     pub limits: &'a Limits,
+    /// As configured, for what documents don't say.
+    pub defaults: &'a Defaults,
     /// The zone of times that name none.
     pub timezone: &'a str,
     /// Whether a time zone's name is known.
@@ -100,7 +102,7 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Language<'a> {
-    /// With the house's own triggers, its bundled time zones and its expressions.
+    /// With the house's own triggers, defaults, bundled time zones and expressions.
     pub fn new(
         actions: &'a [&'static Declared],
         later: &'a [&'static str],
@@ -111,6 +113,7 @@ impl<'a> Language<'a> {
             triggers: trigger::TABLE,
             later,
             limits,
+            defaults: &DEFAULTS,
             timezone: UTC,
             zone_known,
             expression_error: expression::error_of,
