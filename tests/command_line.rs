@@ -62,6 +62,15 @@ fn check_tells_every_error_on_stdout_and_exits_1() {
 }
 
 #[test]
+fn schema_prints_what_the_repository_publishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, err) = holdline(folder.path(), &["schema"], &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema/workflow.schema.json");
+    assert_eq!(out, std::fs::read_to_string(published).unwrap());
+}
+
+#[test]
 fn a_wrong_use_exits_2() {
     let folder = tempfile::tempdir().unwrap();
     let (code, out, err) = holdline(folder.path(), &["chekc"], &[]);
