@@ -62,7 +62,8 @@ fn cut(letters: &[char], from: usize) -> (String, usize) {
     }
     let start = from.min(letters.len()).saturating_sub(BEFORE);
     let shown = letters.iter().skip(start).take(WIDTH - 2);
-    let (head, tail) = (if start > 0 { "…" } else { "" }, if start + WIDTH - 2 < letters.len() { "…" } else { "" });
+    let (head, tail) =
+        (if start > 0 { "…" } else { "" }, if start + WIDTH - 2 < letters.len() { "…" } else { "" });
     let place = from.min(letters.len()) - start + head.chars().count();
     (format!("{head}{}{tail}", shown.collect::<String>()), place)
 }
@@ -97,10 +98,15 @@ mod tests {
         assert_eq!(around(1, 1), "   1 | a: 1\n     | ^\n");
         let shown = around(2, 153);
         let lines: Vec<&str> = shown.lines().collect();
-        assert!(lines[1].contains("…kk") && lines[1].contains("\"ä\u{FFFD} b\", c") && lines[1].ends_with('…'));
+        assert!(
+            lines[1].contains("…kk") && lines[1].contains("\"ä\u{FFFD} b\", c") && lines[1].ends_with('…')
+        );
         let place = lines[1].chars().position(|letter| letter == '"').unwrap();
         assert_eq!(lines[2].chars().position(|letter| letter == '^'), Some(place));
-        assert!(lines[2].ends_with("^^^^^^") && lines.iter().all(|line| line.chars().count() <= 110), "{shown}");
+        assert!(
+            lines[2].ends_with("^^^^^^") && lines.iter().all(|line| line.chars().count() <= 110),
+            "{shown}"
+        );
         assert_eq!(around(4, 2), "   4 |  last\n     |  ^^^^\n");
         assert_eq!(around(4, 900), "   4 |  last\n     |      ^\n", "a place behind the end");
         assert_eq!((around(9, 1), around(0, 0)), (String::new(), String::new()));

@@ -6,9 +6,9 @@ pub mod arguments;
 pub mod call;
 pub mod check;
 pub mod demo;
+mod excerpt;
 pub mod serve;
 pub mod test;
-mod excerpt;
 mod transcript;
 
 use std::io::Write;

@@ -66,7 +66,9 @@ pub fn on_error(node: &ActionNode, kind: Kind, reference: ReferenceKind) -> OnEr
 /// How long one attempt may take.
 pub fn timeout_ms(script: &Script, node: &ActionNode, kind: Kind) -> Option<u64> {
     match kind {
-        Kind::Io | Kind::Messaging => Some(node.timeout_ms.or(script.timeout_ms).unwrap_or(script.defaults.timeout_ms)),
+        Kind::Io | Kind::Messaging => {
+            Some(node.timeout_ms.or(script.timeout_ms).unwrap_or(script.defaults.timeout_ms))
+        }
         // Waiting on people has no bound of its own.
         Kind::Control | Kind::Media | Kind::Child => node.timeout_ms,
     }

@@ -324,5 +324,6 @@ fn brief_verb(verb: &Verb) -> String {
         Verb::Enqueue { queue } => format!("enqueue {queue}"),
         Verb::StartRecording { channels } => format!("network records {channels}ch"),
         Verb::StopRecording => "network stops recording".to_owned(),
+        Verb::Leave => "leave".to_owned(),
     }
 }

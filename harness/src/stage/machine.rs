@@ -156,7 +156,8 @@ impl MachineStage {
                 self.arrive(next.workflow, next.arrival, request, Waiter::Document { knock });
             }
             Ask::Wait(wait) => {
-                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w };
+                let waited_s = wait.place.waited_s;
+                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w, waited_s };
                 self.deliver(&wait.call, Some(&wait.workflow), request, Waiter::Document { knock });
             }
             Ask::Status(notice) => {
@@ -544,14 +545,9 @@ impl MachineStage {
                         todo.push_back(Input::Took { turn, report });
                     }
                 }
-                Effect::WaitTurn { ask, exchange, turn } => {
+                Effect::WaitTurn { ask, exchange, turn, waited_s } => {
                     if let Some((run, _)) = session.run(self.now, &self.shelf) {
-                        let elsewhere = run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
-                        let verbs = match elsewhere.map(|id| self.shelf.find(&id)) {
-                            None => run.wait_turn(self.now, turn + 1),
-                            Some(Some(script)) => run.wait_turn_of(self.now, turn + 1, &script.actions),
-                            Some(None) => Vec::new(),
-                        };
+                        let verbs = run.wait_turn(self.now, turn, waited_s);
                         todo.push_back(Input::Waited { ask, exchange, turn, verbs });
                     }
                 }

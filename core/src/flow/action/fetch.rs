@@ -69,10 +69,8 @@ fn read(scene: &Scene<'_>, reply: &HttpReply) -> Result<Vec<super::ActionNode>, 
     };
     let declared = super::declared();
     let script = &outside.begun.script;
-    let language = Language {
-        defaults: &script.defaults,
-        ..Language::new(&declared, super::LATER, &script.limits)
-    };
+    let language =
+        Language { defaults: &script.defaults, ..Language::new(&declared, super::LATER, &script.limits) };
     let ancestors: BTreeSet<String> = outside
         .frames
         .iter()

@@ -5,7 +5,7 @@ use crate::Now;
 use crate::document::Verb;
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
 use crate::flow::flows::NoFlows;
-use crate::flow::script::{ActionNode, UTC};
+use crate::flow::script::ActionNode;
 use crate::flow::stack::List;
 use crate::flow::substitute::{Substitution, is_true};
 use crate::flow::vars::{Vars, is_reserved};
@@ -46,9 +46,12 @@ impl Action for QueueJoin {
                 "the network came back without the queue's result",
             ));
         };
+        // Nobody but our own wait document sends a caller out of the queue like this.
+        let timed_out = result == "leave" && scene.parameters.amount("timeout").is_some();
+        let result = if timed_out { "timeout" } else { result.as_str() };
         let mut output = json!({ "result": result, "wait_seconds": wait_seconds });
         if let Some(actions) = scene.node.lists.get("wait_flow") {
-            let (_, skipped) = pass(&Arc::new(List::new(actions)), scene.vars, scene.now);
+            let (_, skipped) = pass(&Arc::new(List::new(actions)), scene.vars, scene.now, scene.timezone);
             if !skipped.is_empty() {
                 output["skipped"] = Value::from(skipped);
             }
@@ -57,27 +60,51 @@ impl Action for QueueJoin {
     }
 }
 
-/// The verbs of a wait flow's turn (from 1). One pass over its actions gives its verbs; more than a document holds are
-/// spread over turns, and then it begins again. The same turn gives the same verbs while no variable changes.
-pub fn wait_verbs(list: &Arc<List>, vars: &Vars, now: Now, turn: u32) -> Vec<Verb> {
-    let (verbs, _) = pass(list, vars, now);
-    let documents = verbs.len().div_ceil(DOCUMENT_VERBS_MAX).max(1);
-    let chosen = usize::try_from(turn.saturating_sub(1)).unwrap_or(0) % documents;
-    match verbs.chunks(DOCUMENT_VERBS_MAX).nth(chosen) {
-        Some(chunk) => chunk.to_vec(),
-        None => vec![SILENCE],
+/// One turn of waiting.
+pub struct Wait<'w> {
+    pub now: Now,
+    /// From 0.
+    pub turn: u32,
+    /// Since the caller came into the queue.
+    pub waited_s: u64,
+    pub timezone: &'w str,
+}
+
+impl Wait<'_> {
+    /// One pass over a wait flow's actions gives its verbs; more than a document holds are spread over turns, and then
+    /// it begins again. The same turn gives the same verbs while no variable changes.
+    pub fn verbs(&self, list: &Arc<List>, vars: &Vars, parameters: Parameters<'_>) -> Vec<Verb> {
+        let left_s = match parameters.amount("timeout").map(|ms| ms.div_ceil(1000)) {
+            Some(most_s) if self.waited_s >= most_s => return vec![Verb::Leave],
+            Some(most_s) => most_s - self.waited_s,
+            None => u64::MAX,
+        };
+        let (verbs, _) = pass(list, vars, self.now, self.timezone);
+        let documents = verbs.len().div_ceil(DOCUMENT_VERBS_MAX).max(1);
+        let chosen = usize::try_from(self.turn).unwrap_or(0) % documents;
+        let mut verbs = match verbs.chunks(DOCUMENT_VERBS_MAX).nth(chosen) {
+            Some(chunk) => chunk.to_vec(),
+            None => vec![SILENCE],
+        };
+        // What is said and played is heard to its end; silence is not worth waiting longer than was promised.
+        for verb in &mut verbs {
+            if let Verb::Pause { seconds } = verb {
+                *seconds = u32::try_from(left_s).unwrap_or(u32::MAX).min(*seconds);
+            }
+        }
+        verbs
     }
 }
 
 /// One pass: the verbs, and the ids of actions that could not be performed here. What it sets is forgotten after it;
 /// a jump back ends it, since the next turn begins again anyway.
-fn pass(list: &Arc<List>, vars: &Vars, now: Now) -> (Vec<Verb>, Vec<String>) {
+fn pass(list: &Arc<List>, vars: &Vars, now: Now, timezone: &str) -> (Vec<Verb>, Vec<String>) {
     let (mut vars, mut verbs, mut skipped) = (vars.clone(), Vec::new(), Vec::new());
     let mut index = 0;
     for _ in 0..PASS_STEPS_MAX {
         let Some(node) = list.node(index) else { break };
         let mut target = node.next.as_deref().and_then(|next| list.find(next));
-        match perform(node, &vars, now) {
+        match perform(node, &vars, now, timezone) {
             Some(Step::Render { verbs: rendered, .. }) => verbs.extend(rendered.into_iter().filter(is_plain)),
             Some(Step::Done(done)) => remember(&mut vars, done),
             Some(Step::Jump { target: to, done }) => {
@@ -95,7 +122,7 @@ fn pass(list: &Arc<List>, vars: &Vars, now: Now) -> (Vec<Verb>, Vec<String>) {
     (verbs, skipped)
 }
 
-fn perform(node: &ActionNode, vars: &Vars, now: Now) -> Option<Step> {
+fn perform(node: &ActionNode, vars: &Vars, now: Now, timezone: &str) -> Option<Step> {
     let action = super::find(&node.kind)?;
     let mut substitution = Substitution::new(vars);
     if let Some(when) = &node.when
@@ -113,7 +140,7 @@ fn perform(node: &ActionNode, vars: &Vars, now: Now) -> Option<Step> {
         node,
         parameters: Parameters(&parameters),
         vars,
-        timezone: UTC,
+        timezone,
         flows: &NoFlows,
         typed: "",
         cleared: false,
@@ -174,7 +201,7 @@ static DECLARED: Declared = Declared {
             aliases: &[],
             shape: Shape::Seconds { min: 1000, max: 86400000 },
             required: false,
-            about: "How long the caller waits at most.",
+            about: "How long the caller waits at most, looked at between the turns of the wait flow; then the result is `timeout`.",
         },
     ],
     secrets: false,
