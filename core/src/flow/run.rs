@@ -465,7 +465,9 @@ impl Run {
         }
         self.cancel_child(draft);
         let (mut reason, mut detail, mut outputs) = (reason, detail, Map::new());
-        if reason == EndReason::Completed {
+        // A child that stops itself has done its work all the same: its parent gets what there is.
+        let is_result = reason == EndReason::Stopped && self.state.begun.nested > 0;
+        if reason == EndReason::Completed || is_result {
             match self.outputs() {
                 Ok(evaluated) => outputs = evaluated,
                 Err(fault) => {

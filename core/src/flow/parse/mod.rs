@@ -39,8 +39,8 @@ pub struct Language<'a> {
     pub timezone: &'a str,
     /// Whether a time zone's name is known.
     pub zone_known: fn(&str) -> bool,
-    /// What is wrong with an expression (the text after its `=`), if anything.
-    pub expression_error: fn(&str) -> Option<String>,
+    /// The names that an expression reads (the text after its `=`), or what is wrong with it.
+    pub expression: fn(&str) -> Result<Vec<String>, String>,
 }
 
 /// What came of a document. A script only without errors.
@@ -116,7 +116,7 @@ impl<'a> Language<'a> {
             defaults: &DEFAULTS,
             timezone: UTC,
             zone_known,
-            expression_error: expression::error_of,
+            expression: expression::names_of,
         }
     }
 
