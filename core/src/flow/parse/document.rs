@@ -11,7 +11,7 @@ use crate::id::WorkflowId;
 use crate::limit::Limits;
 use serde_json::{Map, Value};
 
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "id",
     "label",
     "name",

@@ -21,6 +21,11 @@ use crate::id::WorkflowId;
 use crate::limit::Limits;
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(test)]
+pub(crate) use action::KEYS as ACTION_KEYS;
+pub(crate) use action::{IGNORED_KEYS, REFUSED_KEYS};
+#[cfg(test)]
+pub(crate) use document::KEYS as DOCUMENT_KEYS;
 pub(crate) use text::is_secret;
 pub use text::{Scan, expression, is_dynamic, scan};
 
