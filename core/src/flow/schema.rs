@@ -214,6 +214,37 @@ pub fn table() -> String {
     text
 }
 
+/// All actions at a glance, as one Markdown table whose rows lead to their parts of [`table`].
+pub fn overview() -> String {
+    let mut text = String::from("| type | | | parameters |\n|---|---|---|---|\n");
+    for declared in action::declared() {
+        let anchor: String = declared
+            .name
+            .chars()
+            .filter(|letter| letter.is_alphanumeric() || "_-".contains(*letter))
+            .collect();
+        let marks = [(declared.needs_call, "M"), (declared.waits, "W")];
+        let marks: Vec<&str> = marks.into_iter().filter_map(|(is, mark)| is.then_some(mark)).collect();
+        let shown = declared.parameters.iter().filter(|parameter| !matches!(parameter.shape, Shape::Ignored));
+        let names: Vec<String> = shown
+            .map(|parameter| match parameter.required {
+                true => format!("**`{}`**", parameter.name),
+                false => format!("`{}`", parameter.name),
+            })
+            .collect();
+        let _ = writeln!(
+            text,
+            "| [`{}`](actions.md#{}) | {} | {} | {} |",
+            declared.name,
+            anchor.to_lowercase(),
+            marks.join(" "),
+            declared.about,
+            names.join(", ")
+        );
+    }
+    text
+}
+
 /// With `/vN` wherever other systems write it.
 fn pattern(name: &str) -> String {
     let parts: Vec<String> = name.split('/').map(|part| format!("{part}(/v[0-9]+)?")).collect();
