@@ -245,6 +245,18 @@ async fn a_child_and_what_follows_on_an_end_are_found_by_their_ids() {
         let parent: RunId = serde_json::from_value(follower["reference_activeflow_id"].clone()).unwrap();
         let child = control.get(&format!("/v1/activeflows/{}", parent.child(1))).await.json();
         assert_eq!((&child["flow_id"], &child["status"]), (&"counting".into(), &"ended".into()), "{child}");
+        // All three are listed, in pages of one too, each once and the newest first.
+        let (mut listed, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = control.get(&format!("/v1/activeflows?page_size=1{token}")).await.json();
+            listed.push(page["result"][0]["flow_id"].as_str().unwrap().to_owned());
+            let Some(next) = page["next_page_token"].as_str() else { break };
+            token = format!("&page_token={next}");
+        }
+        assert_eq!(listed, ["after", "counting", "calling"]);
+        let children = control.get("/v1/activeflows?flow_id=counting").await.json();
+        assert_eq!(children["result"][0]["id"], child["id"]);
+        assert_eq!(children["result"][0]["reference_activeflow_id"], serde_json::json!(parent));
         let id = follower["id"].as_str().unwrap();
         let follower = control.get(&format!("/v1/activeflows/{id}")).await.json();
         assert_eq!(follower["variables"]["seen"], "ringing", "{follower}");
