@@ -86,6 +86,13 @@ fn show_schema() -> Exit {
 
 fn show_config(arguments: &ConfigArguments) -> Exit {
     match Config::effective(&arguments.place.sources()) {
+        Ok(text) if arguments.json => {
+            // What is printed reads back as the settings that it shows.
+            let settings: toml::Table = text.parse().unwrap_or_default();
+            let json = serde_json::to_string_pretty(&settings).unwrap_or_default();
+            print(&format!("{json}\n"));
+            Exit::Fine
+        }
         Ok(text) => {
             print(&text);
             Exit::Fine
