@@ -7,4 +7,5 @@ pub mod page;
 pub mod problem;
 pub mod public;
 pub mod query;
+mod rate;
 pub mod recordings;

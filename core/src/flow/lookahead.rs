@@ -7,7 +7,7 @@ use super::fact::{Move, Rendered};
 use super::run::Run;
 use super::script::{ActionNode, MediaPreference};
 use super::substitute::{Substitution, mentions};
-use crate::document::Verb;
+use crate::document::{Noun, Verb};
 use crate::limit::{DOCUMENT_BYTES_MAX, DOCUMENT_VERBS_MAX};
 use crate::scene::Line;
 
@@ -105,7 +105,17 @@ fn weight(verb: &Verb) -> usize {
                 let hints = gather.speech.iter().flat_map(|speech| &speech.hints).map(|hint| text(hint) + 1);
                 gather.prompts.iter().map(weight).sum::<usize>() + hints.sum::<usize>()
             }
-            Verb::Dial(dial) => dial.nouns.len() * FRAME,
+            Verb::Dial(dial) => {
+                let nouns = dial.nouns.iter().map(|noun| match noun {
+                    Noun::Number(to) | Noun::Sip(to) | Noun::Client(to) | Noun::Queue(to) => FRAME + text(to),
+                });
+                nouns.sum::<usize>() + dial.caller_id.as_deref().map_or(0, text)
+            }
+            Verb::Conference(conference) => {
+                let words = [Some(&conference.name), conference.label.as_ref(), conference.wait_url.as_ref()];
+                words.into_iter().flatten().map(|word| text(word)).sum()
+            }
+            Verb::Enqueue { queue } => text(queue),
             _ => 0,
         }
 }

@@ -157,14 +157,9 @@ impl MachineStage {
                         todo.push_back(Input::Took { turn, report });
                     }
                 }
-                Effect::WaitTurn { ask, exchange, turn } => {
+                Effect::WaitTurn { ask, exchange, turn, waited_s } => {
                     if let Some((run, _)) = session.run(self.now, &self.shelf) {
-                        let elsewhere = run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
-                        let verbs = match elsewhere.map(|id| self.shelf.find(&id)) {
-                            None => run.wait_turn(self.now, turn + 1),
-                            Some(Some(script)) => run.wait_turn_of(self.now, turn + 1, &script.actions),
-                            Some(None) => Vec::new(),
-                        };
+                        let verbs = run.wait_turn(self.now, turn, waited_s);
                         todo.push_back(Input::Waited { ask, exchange, turn, verbs });
                     }
                 }
@@ -173,10 +168,10 @@ impl MachineStage {
                     self.answered(call, &workflow, ask, answer);
                 }
                 Effect::Transmit { stream, out } => {
-                    if let Some(knock) = session.sockets.get(&stream).copied() {
-                        if self.send(knock, out) {
-                            todo.push_back(Input::Blocked { stream, blocked: true });
-                        }
+                    if let Some(knock) = session.sockets.get(&stream).copied()
+                        && self.send(knock, out)
+                    {
+                        todo.push_back(Input::Blocked { stream, blocked: true });
                     }
                 }
                 Effect::CloseStream { stream, code } => {
