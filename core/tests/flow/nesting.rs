@@ -5,7 +5,6 @@ use holdline_core::WorkflowId;
 use holdline_core::fact::RunFact;
 use holdline_core::flow::RunSpec;
 use holdline_core::flow::flows::Flows;
-use holdline_core::flow::run::Refused;
 use holdline_core::flow::script::{Output, Script};
 use holdline_core::scene::*;
 use serde_json::{Value, json};
@@ -313,38 +312,45 @@ fn a_condition_on_the_time_compares_now_with_what_is_given() {
     }
 }
 
+/// What the run with the stage's own id says to it.
+fn command(stage: &mut Stage, command: Command) -> Result<(), Refused> {
+    let run = stage.run.id();
+    stage.take(Event::Commanded { run, command }).verdict.expect("a command is answered")
+}
+
 #[test]
 fn a_block_waits_to_be_executed() {
     let mut stage = run(api(
         json!([{"type": "block", "id": "b"}, add("."), {"type": "sleep", "id": "s", "with": {"duration": 1000}}]),
     ));
     assert_eq!(stage.run.may_execute(Some("other")), Err(Refused::StaleAction));
-    stage.take(Event::Execute {
-        current_action_id: Some("other".into()),
-        actions: Some(nodes(&json!([add("!")]))),
-    });
+    let execute = |id: Option<&str>, text: &str| Command::Execute {
+        current_action_id: id.map(Into::into),
+        actions: Some(nodes(&json!([add(text)]))),
+    };
+    assert_eq!(command(&mut stage, execute(Some("other"), "!")), Err(Refused::StaleAction));
     assert_eq!(log(&stage), "");
     assert_eq!(stage.run.may_execute(Some("b")), Ok(()));
-    stage.take(Event::Execute {
-        current_action_id: Some("b".into()),
-        actions: Some(nodes(&json!([add("pushed")]))),
-    });
+    assert_eq!(command(&mut stage, execute(Some("b"), "pushed")), Ok(()));
     assert_eq!((log(&stage).as_str(), stage.view()["execute_count"].clone()), ("pushed.", json!(1)));
     assert_eq!(stage.run.may_execute(None), Err(Refused::NotBlocked));
-    stage.take(Event::Push { actions: nodes(&json!([add("next")])), interrupt: false });
+    let push = |text: &str, interrupt| Command::Push { actions: nodes(&json!([add(text)])), interrupt };
+    assert_eq!(command(&mut stage, push("next", false)), Ok(()));
     assert_eq!(log(&stage), "pushed.");
-    stage.take(Event::Push { actions: nodes(&json!([add("now ")])), interrupt: true });
+    assert_eq!(command(&mut stage, push("now ", true)), Ok(()));
     assert_eq!((log(&stage).as_str(), stage.over().reason), ("pushed.now next", EndReason::Completed));
-    assert_eq!(stage.run.may_execute(None), Err(Refused::AlreadyEnded));
+    for late in [push("late", true), execute(None, "late"), Command::Stop] {
+        assert_eq!(command(&mut stage, late), Err(Refused::AlreadyEnded));
+    }
 
     let mut stage = run(api(
         json!([{"type": "block", "id": "b"}, {"type": "goto", "with": {"target_id": "b", "loop_count": -1}}]),
     ));
+    let plain = || Command::Execute { current_action_id: None, actions: None };
     for _ in 0..100 {
-        stage.take(Event::Execute { current_action_id: None, actions: None });
+        assert_eq!(command(&mut stage, plain()), Ok(()));
     }
-    assert_eq!(stage.run.may_execute(None), Err(Refused::Limit));
-    stage.take(Event::Execute { current_action_id: None, actions: None });
+    assert_eq!(command(&mut stage, plain()), Err(Refused::Limit));
     assert_eq!(stage.over().reason, EndReason::Limit);
 }
 
