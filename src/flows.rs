@@ -152,6 +152,13 @@ impl FlowLibrary {
         files.collect()
     }
 
+    /// Looks at what the workflows in force mention.
+    pub(crate) fn with_spans<T>(&self, look: impl FnOnce(&[&Spans]) -> T) -> T {
+        let in_force = self.in_force();
+        let spans: Vec<&Spans> = in_force.values().map(|flow| &flow.document.spans).collect();
+        look(&spans)
+    }
+
     fn in_force(&self) -> Arc<BTreeMap<WorkflowId, InForce>> {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

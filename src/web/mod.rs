@@ -2,8 +2,10 @@
 
 pub mod auth;
 pub mod control;
+pub mod ledger;
 pub mod page;
 pub mod problem;
 pub mod public;
 pub mod query;
 pub mod recordings;
+pub mod route;

@@ -75,6 +75,8 @@ pub enum RunFact {
     Ending { at: u64, ending: Ending },
     /// The run is over; what was under way is interrupted.
     Over { at: u64, over: RunOver },
+    /// Somebody wants to see nothing of this run any more, while others still need its story.
+    Forgotten { id: RunId },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -329,6 +329,12 @@ impl Run {
         draft.facts
     }
 
+    /// The ids and names that a target may name where the cursor stands.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let nodes = self.state.frames.iter().flat_map(|frame| frame.list.nodes());
+        nodes.flat_map(|node| std::iter::once(node.id.as_str()).chain(node.name.as_deref()))
+    }
+
     pub fn id(&self) -> RunId {
         self.state.begun.id
     }

@@ -112,8 +112,8 @@ impl State {
 
     pub fn apply(&mut self, fact: &RunFact) {
         match fact {
-            // Only ever the first, and that one made this state.
-            RunFact::Begun(_) => {}
+            // The first is the only one that begins, and made this state; what is forgotten is for those who look.
+            RunFact::Begun(_) | RunFact::Forgotten { .. } => {}
             RunFact::Stepped { at, start, end } => {
                 let (stack, index) = self.cursor();
                 let step = self.start(*at, start);

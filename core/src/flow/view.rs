@@ -21,7 +21,7 @@ impl Run {
         let ended = state.history.entries().filter(|entry| entry.outcome.is_some());
         json!({
             "id": begun.id,
-            "flow_id": begun.script.id,
+            "flow_id": Some(&begun.script.id).filter(|id| !id.0.is_empty()),
             "status": if over.is_some() { "ended" } else { "running" },
             "end_reason": over.map(|over| over.reason),
             "end_detail": over.and_then(|over| over.detail.clone()),
