@@ -1,6 +1,7 @@
 //! What the control API does: it finds out whose story a thing belongs to, and asks the actor that owns it. Whatever
 //! is decided is decided there.
 
+mod flows;
 mod grammar;
 mod runs;
 
@@ -18,6 +19,7 @@ use holdline_actors::flow_registry::FlowRegistry;
 use holdline_actors::journal_writer::JournalWriter;
 use holdline_actors::outbox::Outbox;
 use holdline_actors::port::journal::JournalError;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::web::problem::{Code, Problem};
@@ -33,6 +35,8 @@ pub struct Desk {
     pub mint: fn(u64) -> Uuid,
     pub book: Arc<dyn FlowBook>,
     pub grammar: Grammar,
+    /// Held by whoever changes the stored workflows.
+    pub storing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What can't be written in this time is answered 503; it may still come to be.
@@ -46,6 +50,15 @@ fn gone(_: MailboxError) -> Problem {
 
 fn unreadable(error: JournalError) -> Problem {
     Problem::new(Code::Internal, error.to_string())
+}
+
+impl Desk {
+    async fn patiently<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Problem> {
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(no_answer()),
+        }
+    }
 }
 
 fn no_answer() -> Problem {

@@ -134,6 +134,7 @@ impl Runtime {
             mint,
             book: door.book.clone(),
             grammar: Grammar::new(config, parts.library.clone()),
+            storing: Arc::default(),
         };
         let room = Arc::new(Room::new(directory, desk, recordings_folder(config)));
         if let Some(library) = parts.library.as_ref().filter(|_| config.flows.reload) {
@@ -166,6 +167,9 @@ impl Runtime {
 
     /// Goes on with what the process before this one left open. To be awaited before the first request is served.
     pub async fn recover(&self) -> Result<Recovered, JournalError> {
+        if let Some(library) = &self.library {
+            library.restore(recovery::stored_flows(&self.journal).await?);
+        }
         let recovered = recovery::recover(&self.journal, &self.calls, &self.flows, &self.outbox).await?;
         let Recovered { calls, workflows, waiting, deliveries } = recovered;
         if recovered != Recovered::default() {

@@ -309,6 +309,143 @@ async fn a_stopped_activeflow_stays_stopped_and_a_forgotten_one_is_gone() {
     }
 }
 
+#[tokio::test]
+async fn a_failed_activeflow_goes_on_as_a_new_one() {
+    let hosted = Hosted::start(&[], |_| ());
+    let person = Person::of(&hosted);
+    let gate = json!({ "type": "branch", "name": "gate", "parameters": { "variable": "${way}", "target_ids": { "open": "end" } } });
+    let actions =
+        json!([set("log", "${log}1"), gate, set("log", "${log}2"), { "type": "block", "id": "end" }]);
+    let (failed, _) = person.begin(json!({ "actions": actions })).await;
+    let old = person.ended(&failed).await;
+    assert_eq!((&old["end_reason"], &old["retry_of"]), (&"failed".into(), &Value::Null));
+    let path = format!("/v1/activeflows/{failed}/retry");
+    let told = person.post(&path, json!({})).await;
+    let again = told.json();
+    assert_eq!((told.status, &again["retry_of"]), (201, &failed.clone().into()), "{}", told.body);
+    let again = person.ended(again["id"].as_str().unwrap()).await;
+    let steps: Vec<&Value> =
+        again["executed_actions"].as_array().unwrap().iter().map(|step| &step["name"]).collect();
+    assert_eq!(
+        (&again["end_reason"], &again["variables"]["log"], steps),
+        (&"failed".into(), &"1".into(), vec![&"gate".into()])
+    );
+    let told = person.post(&path, json!({ "from_action": "end" })).await.json();
+    let (id, path_of_new) = (
+        told["id"].as_str().unwrap().to_owned(),
+        format!("/v1/activeflows/{}/retry", told["id"].as_str().unwrap()),
+    );
+    person.blocked(&id).await;
+    assert_eq!(refusal(&person.post(&path_of_new, json!({})).await), code(409, "not_failed"));
+    assert_eq!(
+        refusal(&person.post(&path, json!({ "from_action": "x" })).await),
+        code(400, "invalid_request")
+    );
+    assert_eq!(person.run(&failed).await, old, "the old one stays as it was");
+}
+
+#[tokio::test]
+async fn a_stored_workflow_survives_its_server_and_a_running_one_keeps_its_version() {
+    let hosted = Hosted::start(&[GREETING], |_| ());
+    let person = Person::of(&hosted);
+    let put = async |id: &str, media: &str, text: &str| {
+        person
+            .0
+            .send(Method::PUT, &format!("/v1/flows/{id}"), &[("content-type", media)], Some(text.to_owned()))
+            .await
+    };
+    let (json_media, yaml) = ("application/json", "application/yaml");
+    let document = json!({ "label": "Waits", "tasks": [{ "type": "block" }, set("version", "1")] });
+    let told = put("waits", json_media, &document.to_string()).await;
+    let view = told.json();
+    assert_eq!(
+        (told.status, &view["id"], &view["label"], &view["source"]),
+        (200, &"waits".into(), &"Waits".into(), &"api".into()),
+        "{}",
+        told.body
+    );
+    assert_eq!((&view["document"], &view["errors"], &view["warnings"]), (&document, &json!([]), &json!([])));
+    assert!(view["tm_create"].is_string() && view["tm_update"].is_string());
+
+    let (id, _) = person.begin(json!({ "flow_id": "waits" })).await;
+    person.blocked(&id).await;
+    let newer = "label: Newer\ntasks: [{ type: subflow, parameters: { workflow: greeting } }]\n";
+    assert_eq!(put("waits", yaml, newer).await.json()["document"]["label"], "Newer");
+    person.post(&format!("/v1/activeflows/{id}/execute"), json!({})).await;
+    assert_eq!(person.ended(&id).await["variables"]["version"], "1");
+
+    let bad = "tasks:\n  - type: tlak\n";
+    for (id, media, text, status, word) in [
+        ("waits", yaml, bad, 422, "invalid_workflow"),
+        ("twilio", yaml, "tasks: []", 422, "invalid_workflow"),
+        ("waits", yaml, "id: other\ntasks: []", 400, "invalid_request"),
+        ("waits", yaml, "", 400, "invalid_request"),
+        ("waits", "text/plain", "tasks: []", 415, "unsupported_media_type"),
+        ("greeting", yaml, "tasks: []", 409, "file_flow"),
+    ] {
+        let told = put(id, media, text).await;
+        assert_eq!(refusal(&told), code(status, word), "{text}: {}", told.body);
+    }
+    let delete = async |id: &str| person.0.send(Method::DELETE, &format!("/v1/flows/{id}"), &[], None).await;
+    assert_eq!(refusal(&delete("greeting").await), code(409, "file_flow"));
+    assert_eq!(refusal(&delete("none").await), code(404, "workflow_not_found"));
+
+    let check = async |media: &str, text: &str| {
+        let told = person
+            .0
+            .send(Method::POST, "/v1/flows/check", &[("content-type", media)], Some(text.to_owned()))
+            .await;
+        assert_eq!(told.status, 200, "{}", told.body);
+        told.json()
+    };
+    assert_eq!(
+        check(json_media, &document.to_string()).await,
+        json!({ "ok": true, "errors": [], "warnings": [] })
+    );
+    let told = check(yaml, bad).await;
+    let error = &told["errors"][0];
+    assert_eq!(
+        (&told["ok"], &error["line"], &error["column"], &error["path"]),
+        (&false.into(), &2.into(), &11.into(), &"tasks[0].type".into())
+    );
+    assert_eq!((&error["code"], &error["suggestion"]), (&"unknown_type".into(), &"talk".into()));
+
+    let ids = async |query: &str| -> (Vec<String>, Value) {
+        let list = person.0.get(&format!("/v1/flows{query}")).await.json();
+        let rows = list["result"].as_array().unwrap();
+        assert!(rows.iter().all(|row| row.get("document").is_none() && row["errors"].is_array()));
+        (
+            rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect(),
+            list["next_page_token"].clone(),
+        )
+    };
+    assert_eq!(ids("").await, (vec!["waits".to_owned(), "greeting".to_owned()], Value::Null));
+    let (first, token) = ids("?page_size=1").await;
+    let (second, last) = ids(&format!("?page_size=1&page_token={}", token.as_str().unwrap())).await;
+    assert_eq!(
+        ([first, second].concat(), last),
+        (vec!["waits".to_owned(), "greeting".to_owned()], Value::Null)
+    );
+    let of_file = person.0.get("/v1/flows/greeting").await.json();
+    assert_eq!(
+        (&of_file["source"], &of_file["document"]["tasks"][0]["type"]),
+        (&"file".into(), &"variable_set".into())
+    );
+
+    let hosted = hosted.again(|_| ());
+    let person = Person::of(&hosted);
+    let back = person.0.get("/v1/flows/waits").await.json();
+    assert_eq!((&back["label"], &back["tm_create"]), (&"Newer".into(), &view["tm_create"]));
+    assert_eq!(
+        person.ended(&person.begin(json!({ "flow_id": "waits" })).await.0).await["end_reason"],
+        "completed"
+    );
+    assert_eq!(person.0.send(Method::DELETE, "/v1/flows/waits", &[], None).await.status, 204);
+    assert_eq!(refusal(&person.0.get("/v1/flows/waits").await), code(404, "workflow_not_found"));
+    let gone = person.post("/v1/activeflows", json!({ "flow_id": "waits" })).await;
+    assert_eq!(refusal(&gone), code(404, "workflow_not_found"));
+}
+
 const MAIN: (&str, &str) = (
     "main",
     "triggers: [{ type: twilio/inboundCall, name: incoming, parameters: { subWorkflow: held } }]\ntasks: [{ type: variable_set, parameters: { key: after, value: '${incoming.subWorkflowStatus}' } }]\n",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use holdline_core::flow::diagnostic::Report;
 use holdline_core::flow::parse::{self, Language, Parsed};
 use holdline_core::flow::script::{ActionNode, Script};
+use holdline_core::flow::source::TEXT_BYTES_MAX;
 use holdline_core::flow::{action, check};
 use holdline_core::limit::Limits;
 use serde_json::value::RawValue;
@@ -57,8 +58,7 @@ impl Grammar {
         seed: &str,
         ancestors: &BTreeSet<String>,
     ) -> Result<Vec<ActionNode>, Problem> {
-        let start = offset(body, actions);
-        let text = [&blank(body.get(..start).unwrap_or_default()), actions.get()].concat();
+        let text = [&blank(before(body, actions)), actions.get()].concat();
         let declared = action::declared();
         let language = self.language(&declared);
         let (nodes, mut report) = parse::parse_list(&language, BODY, seed, &text, ancestors);
@@ -102,8 +102,7 @@ pub fn refused(report: Report) -> Problem {
 
 /// The body with everything blanked out but its `actions`: a document whose lines and columns are the body's.
 fn alone(body: &str, actions: &RawValue) -> String {
-    let start = offset(body, actions);
-    let before = body.get(..start).unwrap_or_default();
+    let before = before(body, actions);
     let (open, key) = (before.find('{'), before.rfind("\"actions\""));
     let head = match (open, key) {
         (Some(open), Some(key)) if open < key => {
@@ -121,9 +120,12 @@ fn alone(body: &str, actions: &RawValue) -> String {
     [&head, actions.get(), "}"].concat()
 }
 
-/// Where a part of the body begins: it was borrowed from it.
-fn offset(body: &str, part: &RawValue) -> usize {
-    (part.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize)
+/// The body up to a part of it, which was borrowed from it. Nothing, when both together are more than a document may
+/// be: then the part has no place, but is still read.
+fn before<'b>(body: &'b str, part: &RawValue) -> &'b str {
+    let start = (part.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+    let fits = start + part.get().len() < TEXT_BYTES_MAX;
+    body.get(..start).filter(|_| fits).unwrap_or_default()
 }
 
 /// Spaces for characters; lines stay lines.

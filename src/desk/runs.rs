@@ -10,6 +10,7 @@ use holdline_actors::journal_writer::{Append, Delete, Read, ReadRun};
 use holdline_actors::parent_workflow::{Obeyed, Order};
 use holdline_core::call::{Answer, Request};
 use holdline_core::fact::{Entry, Fact, Key, RunFact};
+use holdline_core::flow::again::{NotAgain, again};
 use holdline_core::flow::run::{Run, RunSpec};
 use holdline_core::flow::script::Script;
 use holdline_core::flow::vars::{Vars, is_reserved};
@@ -99,6 +100,20 @@ impl Desk {
         Err(no_answer())
     }
 
+    /// A failed one goes on as a new one, at the action that failed or at the one that is named.
+    pub async fn retry(&self, of: RunId, from: Option<&str>) -> Result<RunId, Problem> {
+        let Found { entries, .. } = self.find(of).await?;
+        let now = self.clock.now();
+        let id = RunId((self.mint)(now.wall_ms));
+        let facts = again(now, run_facts(entries.iter().map(|entry| &entry.fact)), of, id, from);
+        let facts = facts.map_err(|error| match error {
+            NotAgain::NotFailed(_) => Problem::new(Code::NotFailed, error.to_string()),
+            NotAgain::UnknownAction(_) => Problem::invalid(format!("from_action: {error}")),
+            NotAgain::Broken => Problem::new(Code::Internal, error.to_string()),
+        })?;
+        self.begin_with(id, facts).await
+    }
+
     /// Stops it, if it runs, and forgets it.
     pub async fn forget(&self, id: RunId) -> Result<(), Problem> {
         // One that is over already has nothing to stop.
@@ -172,13 +187,6 @@ impl Desk {
         match tokio::time::timeout(PATIENCE, answered).await {
             Ok(outcome) => Ok(outcome.ok().map(|outcome| outcome.map(|answered| answered.answer))),
             Err(_) => Err(no_answer()),
-        }
-    }
-
-    async fn patiently<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Problem> {
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) | Err(_) => Err(no_answer()),
         }
     }
 }

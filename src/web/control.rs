@@ -3,6 +3,7 @@
 
 mod activeflows;
 mod calls;
+mod flows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ pub struct Ready {
 
 /// All routes that need a token.
 pub fn routes() -> Vec<&'static Route> {
-    let tables = [calls::ROUTES, activeflows::ROUTES];
+    let tables = [calls::ROUTES, activeflows::ROUTES, flows::ROUTES];
     tables.into_iter().flatten().chain([&recordings::FETCH]).collect()
 }
 

@@ -98,6 +98,7 @@ impl Run {
             on_complete: spec.on_complete,
             nested,
             typed,
+            retry_of: None,
         };
         (Run::of(State::of(&begun)), vec![RunFact::Begun(Box::new(begun))])
     }

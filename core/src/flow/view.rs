@@ -28,6 +28,7 @@ impl Run {
             "reference_type": begun.reference.kind,
             "reference_id": begun.reference.id,
             "reference_activeflow_id": begun.parent,
+            "retry_of": begun.retry_of,
             "complete_count": begun.complete_count,
             "on_complete_flow_id": on_complete,
             "current_action": current(state).map(|entry| shown_entry(entry, dialect)),

@@ -1,11 +1,13 @@
 //! Lists inside lists: conditions, branches, loops, guards, other workflows, children, and blocks.
 
 use crate::stage::*;
+use holdline_core::RunId;
 use holdline_core::WorkflowId;
 use holdline_core::fact::RunFact;
-use holdline_core::flow::RunSpec;
+use holdline_core::flow::again::{NotAgain, again};
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::{Output, Script};
+use holdline_core::flow::{Run, RunSpec};
 use holdline_core::scene::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -310,6 +312,39 @@ fn a_condition_on_the_time_compares_now_with_what_is_given() {
         stage.proceed(Line::Absent);
         assert_eq!(log(&stage) == "held", holds, "{at} {parameters}");
     }
+}
+
+#[test]
+fn a_failed_run_goes_on_as_another_one_where_it_failed() {
+    let branch = |id: &str| json!({"type": "branch", "id": id, "with": {"variable": "${way}", "target_ids": {"open": "after"}}});
+    let each = json!({"type": "loop", "name": "each", "with": {"items": [1, 2],
+        "iteratee": [add("${each.item}"), branch("gate"), add("-"), {"type": "empty", "id": "after"}]}});
+    let stage = run(api(json!([add("a"), each, add("z")])));
+    assert_eq!((stage.over().reason, log(&stage).as_str()), (EndReason::Failed, "a1"));
+
+    let (of, now) = (stage.run.id(), stage.now);
+    let go_on = |from: Option<&str>, facts: &[RunFact]| again(now, facts.iter(), of, of.child(99), from);
+    let facts = go_on(None, &stage.facts).unwrap();
+    let mut next = Run::restore(now, facts.iter()).unwrap();
+    assert_eq!((next.id(), next.view()["retry_of"].clone()), (of.child(99), json!(of)));
+    assert_eq!((&next.view()["status"], &next.view()["executed_actions"]), (&"running".into(), &json!([])));
+    let posture = Posture { line: Line::Absent, local_speech: false };
+    let mut all = facts;
+    all.extend(next.take(now, &posture, Event::Proceed).facts);
+    assert_eq!(next.over().unwrap().reason, EndReason::Failed, "nothing has changed for it");
+    assert_eq!(next.view()["executed_actions"].as_array().unwrap().len(), 1);
+    assert!(Run::restore(now, all.iter()).unwrap() == next);
+
+    let at = |id: RunId, from, facts: &[RunFact]| again(now, facts.iter(), id, of.child(100), from).unwrap();
+    let facts = at(next.id(), Some("after"), &all);
+    let mut last = Run::restore(now, facts.iter()).unwrap();
+    last.take(now, &posture, Event::Proceed);
+    let view = last.view();
+    assert_eq!(view["variables"]["log"], "a12", "its loop goes on with the next turn");
+
+    assert_eq!(go_on(Some("nowhere"), &stage.facts), Err(NotAgain::UnknownAction("nowhere".into())));
+    let done = run(api(json!([])));
+    assert!(matches!(go_on(None, &done.facts), Err(NotAgain::NotFailed(_))));
 }
 
 /// What the run with the stage's own id says to it.

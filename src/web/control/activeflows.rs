@@ -105,6 +105,16 @@ pub static ROUTES: &[Route] = &[
         refusals: &[Code::ActiveflowNotFound],
         run: |asked| Box::pin(stop(asked)),
     },
+    Route {
+        method: Method::POST,
+        path: "/v1/activeflows/{id}/retry",
+        about: "A failed activeflow goes on as a new one, at the action that failed or at another one.",
+        query: &[],
+        body: Body::Json(|| schemars::schema_for!(Retry)),
+        answers: &[(201, "the new activeflow; `retry_of` names the old one")],
+        refusals: &[Code::ActiveflowNotFound, Code::NotFailed],
+        run: |asked| Box::pin(retry(asked)),
+    },
 ];
 
 /// What `POST /v1/activeflows` takes: one of `flow_id` and `actions`.
@@ -151,6 +161,14 @@ struct Push<'b> {
     actions: &'b RawValue,
     #[serde(default)]
     mode: Mode,
+}
+
+/// What `POST /v1/activeflows/{id}/retry` takes.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Retry {
+    /// Its id or name; the failed one unless it says otherwise.
+    from_action: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema, Default, PartialEq)]
@@ -250,6 +268,12 @@ async fn stop(asked: Asked) -> Result<HttpResponse, Problem> {
     // Whether it runs or has ended: it is not running when this is answered.
     let _ = asked.room.desk.command(id, &Command::Stop).await?;
     Ok(fresh(&view(&asked, id).await?))
+}
+
+async fn retry(asked: Asked) -> Result<HttpResponse, Problem> {
+    let Retry { from_action } = asked.json()?;
+    let run = asked.room.desk.retry(id(&asked)?, from_action.as_deref()).await?;
+    Ok(created(&format!("/v1/activeflows/{run}"), &view(&asked, run).await?))
 }
 
 async fn command(asked: &Asked, id: RunId, command: &Command) -> Result<HttpResponse, Problem> {
