@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod control;
 pub mod ledger;
+pub mod own_server;
 pub mod page;
 pub mod problem;
 pub mod public;
