@@ -16,6 +16,7 @@ use holdline_core::{CallId, RunId};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::desk::is_forgotten;
 use crate::web::control::{CallFilter, Directory, Found, Ready, RunFilter};
 use crate::web::page::{Cursor, Page, Row};
 use crate::web::problem::{Code, Problem};
@@ -68,7 +69,7 @@ impl House {
     /// A run that may be inside the one whose story this is.
     fn view_of(&self, id: RunId, key: &Key, entries: &[Entry]) -> Option<Value> {
         let facts = run_facts(entries.iter().map(|entry| &entry.fact));
-        let run = Run::restore(self.clock.now(), facts).ok()?;
+        let run = Run::restore(self.clock.now(), facts).ok().filter(|_| !is_forgotten(entries, id))?;
         if run.id() == id {
             return self.run_view(key, entries);
         }
@@ -80,7 +81,7 @@ impl House {
         let now = self.clock.now();
         match key {
             Key::Call(_) => Run::restore(now, run_facts(facts.iter())).ok().map(|run| run.view()),
-            Key::Delivery(_) => None,
+            Key::Delivery(_) | Key::Flow(_) => None,
             Key::Run(_) => Workflow::restore(now, facts.iter()).map(|workflow| workflow.view()),
         }
     }
@@ -95,7 +96,7 @@ impl House {
             Key::Call(_) => {
                 Run::restore(now, run_facts(facts)).ok().map(|run| (run.view(), run.children_views()))
             }
-            Key::Delivery(_) => None,
+            Key::Delivery(_) | Key::Flow(_) => None,
             Key::Run(_) => {
                 Workflow::restore(now, facts).map(|workflow| (workflow.view(), workflow.children_views()))
             }
@@ -160,7 +161,11 @@ impl Directory for House {
             fits.then_some((id, run))
         };
         let show = move |key: &Key, entries: &[Entry]| {
-            self.run_views(key, entries).into_iter().filter_map(show).collect()
+            let is_there = |run: &Value| {
+                let id = run.get("id").and_then(Value::as_str).and_then(|id| Uuid::parse_str(id).ok());
+                id.is_none_or(|id| !is_forgotten(entries, RunId(id)))
+            };
+            self.run_views(key, entries).into_iter().filter(is_there).filter_map(show).collect()
         };
         self.rows(Kind::CallsAndRuns, page, show).boxed_local()
     }
@@ -195,6 +200,7 @@ fn name(key: &Key) -> String {
         Key::Call(call) => call.to_string(),
         Key::Run(run) => run.to_string(),
         Key::Delivery(delivery) => delivery.to_string(),
+        Key::Flow(flow) => flow.to_string(),
     }
 }
 

@@ -395,7 +395,7 @@ impl Door {
                     let links = self.links(&reply.workflow, &call.0);
                     document(twiml::wait_document(&verbs, &links, exchange, turn))
                 }
-                Answer::NoContent | Answer::Ending { .. } => no_content(),
+                Answer::NoContent | Answer::Ending { .. } | Answer::Commanded(_) => no_content(),
                 Answer::Denied { why } => unavailable(why),
                 Answer::Admitted { .. } => no_content(),
             },

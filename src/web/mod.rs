@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod control;
+pub mod ledger;
 pub mod own_server;
 pub mod page;
 pub mod problem;
@@ -9,3 +10,4 @@ pub mod public;
 pub mod query;
 mod rate;
 pub mod recordings;
+pub mod route;

@@ -8,7 +8,7 @@ use crate::id::RunId;
 use crate::notice::{
     ConferenceNotice, LineAnswer, NetworkStatus, RecordingNotice, StatusNotice, StreamNotice,
 };
-use crate::scene::{ErrorClass, Event, Posture, RecordingReport, Sound, Turn};
+use crate::scene::{Command, ErrorClass, Event, Posture, RecordingReport, Refused, Sound, Turn};
 use crate::workflow::outbox::Delivery;
 use serde_json::Value;
 use std::sync::Arc;
@@ -141,6 +141,11 @@ pub enum Request {
     HangUp,
     /// End the activeflow, and with it the call.
     Stop,
+    /// Somebody wants something of the sub-workflow's run, or of one inside it. To stop the former ends the call too.
+    Command {
+        run: RunId,
+        command: Command,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -169,6 +174,8 @@ pub enum Answer {
     Ending {
         deferred: bool,
     },
+    /// What the run says to a command; what came of it is written.
+    Commanded(Result<(), Refused>),
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -92,6 +92,7 @@ impl Run {
             draft.facts.push(fact);
         }
         draft.ops.append(&mut inner.ops);
+        draft.verdict = draft.verdict.or(inner.verdict);
         let over = child.over().cloned();
         match over {
             None => {
@@ -169,10 +170,9 @@ impl Run {
             Event::Sounded { sound, .. } => child.has_begun(*sound),
             Event::Fetched { no, .. } => child.runs(no.run),
             Event::Recorded { report } => child.state.records(report.ordinal) || child.is_for_child(event),
-            Event::Proceed | Event::Due | Event::Learned { .. } | Event::End { .. } | Event::Push { .. } => {
-                false
-            }
-            Event::Performed { .. } | Event::Pressed { .. } | Event::Execute { .. } => true,
+            Event::Commanded { run, .. } => child.runs(*run),
+            Event::Proceed | Event::Due | Event::Learned { .. } | Event::End { .. } => false,
+            Event::Performed { .. } | Event::Pressed { .. } => true,
         }
     }
 

@@ -244,7 +244,7 @@ impl MachineStage {
                     self.wake_parent(run, true);
                 }
             }
-            Key::Delivery(_) => {}
+            Key::Delivery(_) | Key::Flow(_) => {}
         }
     }
 
