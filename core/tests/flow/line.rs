@@ -348,6 +348,17 @@ fn a_wait_flow_turns_and_the_same_turn_says_the_same() {
     assert_eq!(stage.run.wait_turn(now, 0, None), [Verb::Pause { seconds: 5 }]);
 }
 
+#[test]
+fn a_callers_name_of_ten_kilobytes_is_said_whole_and_as_text() {
+    let name = "\"/><Hangup/>${call.sid}$${=1+1}".repeat(330);
+    assert!(name.len() > 10_000);
+    let mut stage = Stage::of(json!([{"type": "talk", "with": {"text": "Hello ${call.caller_name}"}}]));
+    stage.take(Event::Learned { name: "call.caller_name".into(), value: json!(name) });
+    assert!(
+        matches!(&stage.verbs()[..], [Verb::Say(say)] if say.text == format!("Hello {name}") && !say.ssml)
+    );
+}
+
 #[derive(Debug)]
 struct Book(Script);
 
