@@ -173,10 +173,10 @@ impl MachineStage {
                     self.answered(call, &workflow, ask, answer);
                 }
                 Effect::Transmit { stream, out } => {
-                    if let Some(knock) = session.sockets.get(&stream).copied() {
-                        if self.send(knock, out) {
-                            todo.push_back(Input::Blocked { stream, blocked: true });
-                        }
+                    if let Some(knock) = session.sockets.get(&stream).copied()
+                        && self.send(knock, out)
+                    {
+                        todo.push_back(Input::Blocked { stream, blocked: true });
                     }
                 }
                 Effect::CloseStream { stream, code } => {
