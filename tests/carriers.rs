@@ -231,6 +231,7 @@ async fn many_frames_in_one_lump_keep_their_order(carrier: Carrier) {
 
 /// Not the system's buffers count, but what the caller can still be played: a socket that takes nothing fails what is
 /// said on it after seconds, where the system would take half a minute's sound before anybody saw it stall.
+#[allow(clippy::disallowed_methods)] // it measures real time
 async fn a_peer_that_reads_nothing_is_noticed_and_the_call_goes_on(carrier: Carrier) {
     const LONG: &str = "\
 tasks:
