@@ -1,6 +1,7 @@
 //! What the control API does: it finds out whose story a thing belongs to, and asks the actor that owns it. Whatever
 //! is decided is decided there.
 
+mod calls;
 mod flows;
 mod grammar;
 mod runs;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use holdline::config::{Config, JournalKind};
 use reqwest::Method;
 use serde_json::{Value, json};
+use support::crowd::counted;
 use support::hosted::Hosted;
 use support::until;
-use support::wire::{Asker, Told};
+use support::wire::{Asker, Caller, Told};
 
 const CALL: &str = "CA00000000000000000000000000000001";
 const ID: &str = "01920000-0000-7000-8000-000000000001";
@@ -514,4 +515,99 @@ async fn a_stopped_sub_workflow_hangs_up_and_its_main_workflow_hears_of_it() {
         "hangup",
         "the call is still known"
     );
+}
+
+#[tokio::test]
+async fn a_live_call_is_spoken_into_interrupted_and_hung_up() {
+    let flow = "tasks:\n  - { type: echo }\n  - { type: beep, name: long, parameters: { duration: 10000 } }\n  - { type: block, id: after }\n";
+    let hosted = Hosted::start(&[("beeps", flow)], in_memory);
+    let (person, network) = (Person::of(&hosted), Asker::new(&hosted.public(), None));
+    let ask = async |what: &str, body: Value| person.post(&format!("/v1/calls/{CALL}/{what}"), body).await;
+    for what in ["hangup", "interrupt"] {
+        assert_eq!(refusal(&ask(what, json!({})).await), code(404, "call_not_found"), "{what}");
+    }
+    let document = network.arrive("beeps", CALL).await;
+    assert_eq!(refusal(&ask("interrupt", json!({})).await), code(409, "not_interruptible"));
+
+    let told = ask("say", json!({ "text": "one <moment>" })).await;
+    assert_eq!((told.status, &told.json()["deferred"]), (202, &true.into()), "{}", told.body);
+    for wrong in [
+        json!({}),
+        json!({ "text": "" }),
+        json!({ "text": "x".repeat(5000) }),
+        json!({ "text": "x", "voice": 1 }),
+    ] {
+        assert_eq!(refusal(&ask("say", wrong).await), code(400, "invalid_request"));
+    }
+    let mut caller = Caller {
+        asker: network.clone(),
+        call_sid: CALL.into(),
+        stream_sid: "MZ1".into(),
+        socket: network.open(&document.stream_url()).await.unwrap(),
+    };
+    caller.start().await;
+    assert_eq!(
+        caller.closed().await,
+        Some(1000),
+        "only the network can speak: it is sent for the next document"
+    );
+    let second = network.post("/webhooks/beeps/next?x=1", &[("CallSid", CALL)]).await;
+    assert!(second.body.contains("<Say>one &lt;moment&gt;</Say><Connect"), "{}", second.body);
+    let again = network.post("/webhooks/beeps/next?x=1", &[("CallSid", CALL)]).await;
+    assert_eq!(again.body, second.body);
+
+    let mut caller = Caller {
+        socket: network.open(&second.stream_url()).await.unwrap(),
+        stream_sid: "MZ2".into(),
+        ..caller
+    };
+    caller.start().await;
+    assert_eq!(caller.echo().await, counted(1, 1));
+    assert_eq!(ask("interrupt", json!({})).await.status, 200, "the echo ends");
+    caller.next_audio().await.unwrap();
+    let set = ask("variables", json!({ "vip": true, "call.from": "x" })).await;
+    assert_eq!((set.status, &set.json()["dropped_variables"]), (200, &json!(["call.from"])));
+    assert_eq!(
+        refusal(&ask("variables", json!({ "x": "x".repeat(40_000) })).await),
+        code(400, "invalid_request")
+    );
+    assert_eq!(ask("interrupt", json!({})).await.status, 200);
+    let call = person.0.get(&format!("/v1/calls/{CALL}")).await.json();
+    let run = person.blocked(call["activeflows"][0].as_str().unwrap()).await;
+    let step = &run["executed_actions"][1];
+    assert_eq!(
+        (&step["outcome"], step["output"]["heard_ms"].is_u64(), &run["variables"]["vip"]),
+        (&"interrupted".into(), true, &true.into()),
+        "{step}"
+    );
+    assert_eq!(
+        refusal(&ask("interrupt", json!({})).await),
+        code(409, "not_interruptible"),
+        "a block is not cut"
+    );
+
+    let told = ask("hangup", json!({})).await;
+    assert_eq!(
+        (told.status, &told.json()["deferred"], &told.json()["end_reason"]),
+        (200, &false.into(), &"hangup".into()),
+        "{}",
+        told.body
+    );
+    assert_eq!(caller.closed().await, Some(1000));
+    network.post("/webhooks/twilio/status", &[("CallSid", CALL), ("CallStatus", "completed")]).await;
+    until("the call is over", async || {
+        (person.0.get(&format!("/v1/calls/{CALL}")).await.json()["state"] == "ended").then_some(())
+    })
+    .await;
+    for what in ["hangup", "interrupt"] {
+        assert_eq!(refusal(&ask(what, json!({})).await), code(409, "already_ended"));
+    }
+
+    let other = "CA00000000000000000000000000000002";
+    let dials = network.post("/webhooks/beeps", &[("CallSid", other)]).await;
+    assert_eq!(dials.status, 200);
+    let told = person.post(&format!("/v1/calls/{other}/hangup"), json!({})).await;
+    assert_eq!((told.status, &told.json()["deferred"]), (202, &true.into()), "the document is under way");
+    let next = network.post("/webhooks/beeps/next?x=1", &[("CallSid", other)]).await;
+    assert!(next.body.contains("<Hangup"), "{}", next.body);
 }

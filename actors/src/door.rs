@@ -395,7 +395,9 @@ impl Door {
                     let links = self.links(&reply.workflow, &call.0);
                     document(twiml::wait_document(&verbs, &links, exchange, turn))
                 }
-                Answer::NoContent | Answer::Ending { .. } | Answer::Commanded(_) => no_content(),
+                Answer::NoContent | Answer::Ending { .. } => no_content(),
+                // Nothing that the network asks is answered so.
+                Answer::Commanded(_) | Answer::Saying { .. } => no_content(),
                 Answer::Denied { why } => unavailable(why),
                 Answer::Admitted { .. } => no_content(),
             },

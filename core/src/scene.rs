@@ -70,6 +70,10 @@ pub enum Command {
     Execute { current_action_id: Option<String>, actions: Option<Vec<ActionNode>> },
     /// Actions that run before what comes next, or cut short what is under way where it can be cut.
     Push { actions: Vec<ActionNode>, interrupt: bool },
+    /// Cuts short what is under way, in the run or in one that it has called.
+    Interrupt,
+    /// Sets variables of the workflow.
+    Set { variables: Vec<(String, serde_json::Value)> },
     /// Ends it now. A run that was called by another one hands what it has to its caller, which goes on.
     Stop,
 }
@@ -82,6 +86,10 @@ pub enum Refused {
     NotBlocked,
     /// It ends the run.
     Limit,
+    /// What is under way can't be cut short.
+    NotInterruptible,
+    /// The variables would be more, or larger, than a run may have.
+    TooMuch,
 }
 
 /// How a sound ended.

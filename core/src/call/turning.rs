@@ -4,7 +4,7 @@
 //! next document.
 
 use super::*;
-use crate::document::{Ending, Plan, Verb};
+use crate::document::{Ending, Plan, Say, Verb};
 use crate::fact::OutboxFact;
 use crate::id::RunId;
 use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Refused, Turn};
@@ -224,8 +224,13 @@ impl Call {
             out.extend(making.waiters.into_iter().map(|ask| Effect::Answer { ask, answer: Answer::Hangup }));
             return;
         }
-        let verbs = nested(verbs);
         let ending = self.ending_of(&verbs, needs);
+        let said = self
+            .state
+            .says
+            .iter()
+            .map(|text| Verb::Say(Say { text: text.clone(), ssml: false, language: None, voice: None }));
+        let verbs = nested(said.chain(verbs).collect());
         let plan = Plan { exchange: self.state.newest() + 1, verbs, ending };
         self.deadlines.given(now, &self.config, &plan);
         let mut keys = making.keys.into_iter();

@@ -141,6 +141,10 @@ pub enum Request {
     HangUp,
     /// End the activeflow, and with it the call.
     Stop,
+    /// Let the caller hear this text.
+    Say {
+        text: String,
+    },
     /// Somebody wants something of the sub-workflow's run, or of one inside it. To stop the former ends the call too.
     Command {
         run: RunId,
@@ -172,6 +176,10 @@ pub enum Answer {
     },
     /// The end is under way; `deferred` when it can only be performed at the network's next request.
     Ending {
+        deferred: bool,
+    },
+    /// It will be heard; `deferred` when that is in the next document.
+    Saying {
         deferred: bool,
     },
     /// What the run says to a command; what came of it is written.

@@ -69,6 +69,8 @@ pub enum RunFact {
     Typed { digit: char },
     /// A variable of the runtime has a new value.
     Learned { name: String, value: Value },
+    /// Somebody outside set variables of the workflow.
+    Assigned { at: u64, sets: Vec<(String, Value)> },
     /// A recording came to its end.
     Recorded { at: u64, report: RecordingReport },
     /// The flow came to its end while rendered verbs are still to be performed.

@@ -223,6 +223,17 @@ impl Run {
         draft.facts
     }
 
+    /// Sets variables without going on.
+    pub fn assign(
+        &mut self,
+        now: Now,
+        variables: Vec<(String, Value)>,
+    ) -> (Result<(), Refused>, Vec<RunFact>) {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        let verdict = self.obey(&mut draft, Command::Set { variables });
+        (verdict, draft.facts)
+    }
+
     fn push_on(&mut self, draft: &mut Draft, actions: Vec<ActionNode>) {
         if self.state.over.is_some() || actions.is_empty() {
             return;
@@ -299,6 +310,17 @@ impl Run {
                 }
                 self.push_on(draft, actions);
             }
+            Command::Interrupt => {
+                if self.state.current.is_none() || !self.may_interrupt() {
+                    return Err(Refused::NotInterruptible);
+                }
+                self.cut(draft);
+            }
+            Command::Set { variables } => {
+                let sets = variables.iter().map(|(name, value)| (name.as_str(), value));
+                self.state.vars.admits(sets).map_err(|_| Refused::TooMuch)?;
+                self.record(draft, RunFact::Assigned { at: draft.now.wall_ms, sets: variables });
+            }
             Command::Stop => self.over_with(draft, EndReason::Stopped, None, false, false),
         }
         Ok(())
@@ -322,7 +344,9 @@ impl Run {
         }
         if let Some(live) = &self.passing.live {
             if !live.sounds.is_empty() {
+                // Its end is told with what was really heard of it, and ends the step.
                 draft.ops.push(Op::Hush);
+                return;
             }
             if live.echoing {
                 draft.ops.push(Op::Echo(false));
@@ -438,8 +462,8 @@ impl Run {
             }
             Event::Commanded { run, command } => {
                 // One that it has called is over, or it would have been told itself.
-                let verdict =
-                    if run == self.id() { self.obey(draft, command) } else { Err(Refused::AlreadyEnded) };
+                let here = run == self.id() || command == Command::Interrupt;
+                let verdict = if here { self.obey(draft, command) } else { Err(Refused::AlreadyEnded) };
                 draft.verdict = Some(verdict);
             }
             Event::End { reason, detail } => self.over_with(draft, reason, detail, false, false),

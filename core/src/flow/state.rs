@@ -176,6 +176,12 @@ impl State {
             }
             RunFact::Typed { digit } => self.typed.push(*digit),
             RunFact::Learned { name, value } => self.vars.set_runtime(name, value.clone()),
+            RunFact::Assigned { at, sets } => {
+                self.updated_at = *at;
+                for (name, value) in sets {
+                    self.vars.set(name, value.clone());
+                }
+            }
             RunFact::Recorded { at, report } => self.recorded(*at, report),
             RunFact::Ending { at, ending } => {
                 self.updated_at = *at;

@@ -418,6 +418,7 @@ pub fn brief(answer: &Answer) -> String {
         Answer::Admitted { stream, .. } => format!("admitted {}", stream.0),
         Answer::Denied { .. } => "denied".into(),
         Answer::Ending { deferred } => format!("ending{}", if *deferred { " deferred" } else { "" }),
+        Answer::Saying { deferred } => format!("saying{}", if *deferred { " deferred" } else { "" }),
         Answer::Commanded(verdict) => format!("commanded {verdict:?}"),
     }
 }

@@ -302,6 +302,8 @@ fn while_waiting(
             (Err(Refused::StaleAction), Vec::new())
         }
         Command::Execute { .. } => (Err(Refused::NotBlocked), Vec::new()),
+        Command::Interrupt => (Err(Refused::NotInterruptible), Vec::new()),
+        Command::Set { variables } => run.assign(now, variables),
         // They run before the first action, once the call is over.
         Command::Push { actions, .. } => (Ok(()), run.push(now, actions)),
         Command::Stop => (Err(Refused::AlreadyEnded), Vec::new()),

@@ -292,6 +292,8 @@ fn told(refused: Refused, id: RunId) -> Problem {
             Problem::new(Code::StaleAction, "current_action_id: another action is under way by now")
         }
         Refused::NotBlocked => Problem::new(Code::NotBlocked, "the action under way is no block"),
+        // Neither is said to what can be asked here.
+        Refused::NotInterruptible | Refused::TooMuch => Problem::invalid("this can't be done to it now"),
         Refused::Limit => {
             Problem::new(Code::Limit, "this was one execute call too many; the activeflow has ended")
         }
