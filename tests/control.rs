@@ -599,6 +599,33 @@ async fn a_live_call_is_spoken_into_interrupted_and_hung_up() {
         (person.0.get(&format!("/v1/calls/{CALL}")).await.json()["state"] == "ended").then_some(())
     })
     .await;
+    let timeline = person.0.get(&format!("/v1/calls/{CALL}/timeline")).await.json();
+    let events: Vec<&str> =
+        timeline["result"].as_array().unwrap().iter().map(|row| row["event"].as_str().unwrap()).collect();
+    let expected = [
+        "call_arrived",
+        "flow_began",
+        "document",
+        "said",
+        "stream_started",
+        "stream_ended",
+        "returned",
+        "document",
+        "stream_started",
+        "step_began",
+        "step",
+        "step_began",
+        "variables_set",
+        "step",
+        "step_began",
+        "call_ends",
+        "stream_ended",
+        "flow_over",
+        "status",
+        "call_over",
+    ];
+    assert_eq!(events, expected, "{timeline:#}");
+    assert_eq!(refusal(&person.0.get("/v1/calls/CA9/timeline").await), code(404, "call_not_found"));
     for what in ["hangup", "interrupt"] {
         assert_eq!(refusal(&ask(what, json!({})).await), code(409, "already_ended"));
     }
