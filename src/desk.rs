@@ -4,6 +4,7 @@
 mod calls;
 mod flows;
 mod grammar;
+mod letters;
 mod runs;
 
 pub use grammar::Grammar;

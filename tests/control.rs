@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use holdline::config::{Config, JournalKind};
+use holdline::config::{Config, JournalKind, Role, Secret, Token};
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::crowd::counted;
@@ -447,6 +447,29 @@ async fn a_stored_workflow_survives_its_server_and_a_running_one_keeps_its_versi
     assert_eq!(refusal(&gone), code(404, "workflow_not_found"));
 }
 
+#[tokio::test]
+async fn an_activeflow_of_the_api_goes_on_after_a_restart() {
+    let hosted = Hosted::start(&[HELD], |_| ());
+    let person = Person::of(&hosted);
+    let (id, _) = person.begin(json!({ "flow_id": "held", "variables": { "a": 1 } })).await;
+    person.post(&format!("/v1/activeflows/{id}/execute"), json!({ "current_action_id": "b" })).await;
+    let before = person.run(&id).await;
+    let (stopped, _) = person.begin(json!({ "flow_id": "held" })).await;
+    person.post(&format!("/v1/activeflows/{stopped}/stop"), json!({})).await;
+
+    let hosted = hosted.again(|_| ());
+    let person = Person::of(&hosted);
+    assert_eq!(person.run(&id).await, before);
+    assert_eq!(person.run(&stopped).await["end_reason"], "stopped");
+    let path = format!("/v1/activeflows/{id}/execute");
+    assert_eq!(
+        refusal(&person.post(&path, json!({ "current_action_id": "b" })).await),
+        code(409, "stale_action")
+    );
+    let told = person.post(&path, json!({ "current_action_id": "c" })).await.json();
+    assert_eq!((&told["end_reason"], &told["execute_count"]), (&"completed".into(), &2.into()));
+}
+
 const MAIN: (&str, &str) = (
     "main",
     "triggers: [{ type: twilio/inboundCall, name: incoming, parameters: { subWorkflow: held } }]\ntasks: [{ type: variable_set, parameters: { key: after, value: '${incoming.subWorkflowStatus}' } }]\n",
@@ -599,6 +622,33 @@ async fn a_live_call_is_spoken_into_interrupted_and_hung_up() {
         (person.0.get(&format!("/v1/calls/{CALL}")).await.json()["state"] == "ended").then_some(())
     })
     .await;
+    let timeline = person.0.get(&format!("/v1/calls/{CALL}/timeline")).await.json();
+    let events: Vec<&str> =
+        timeline["result"].as_array().unwrap().iter().map(|row| row["event"].as_str().unwrap()).collect();
+    let expected = [
+        "call_arrived",
+        "flow_began",
+        "document",
+        "said",
+        "stream_started",
+        "stream_ended",
+        "returned",
+        "document",
+        "stream_started",
+        "step_began",
+        "step",
+        "step_began",
+        "variables_set",
+        "step",
+        "step_began",
+        "call_ends",
+        "stream_ended",
+        "flow_over",
+        "status",
+        "call_over",
+    ];
+    assert_eq!(events, expected, "{timeline:#}");
+    assert_eq!(refusal(&person.0.get("/v1/calls/CA9/timeline").await), code(404, "call_not_found"));
     for what in ["hangup", "interrupt"] {
         assert_eq!(refusal(&ask(what, json!({})).await), code(409, "already_ended"));
     }
@@ -610,4 +660,174 @@ async fn a_live_call_is_spoken_into_interrupted_and_hung_up() {
     assert_eq!((told.status, &told.json()["deferred"]), (202, &true.into()), "the document is under way");
     let next = network.post("/webhooks/beeps/next?x=1", &[("CallSid", other)]).await;
     assert!(next.body.contains("<Hangup"), "{}", next.body);
+}
+
+/// Answers one request after the other with these statuses, and with 204 from then on.
+async fn receiver(statuses: Vec<u16>) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let answering = tokio::spawn(async move {
+        let mut statuses = statuses.into_iter();
+        while let Ok((socket, _)) = listener.accept().await {
+            let status = statuses.next().unwrap_or(204);
+            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            socket.readable().await.unwrap();
+            let mut request = vec![0; 64 * 1024];
+            let _ = socket.try_read(&mut request);
+            socket.writable().await.unwrap();
+            let _ = socket.try_write(answer.as_bytes());
+        }
+    });
+    (url, answering)
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_kept_until_it_is_sent_again() {
+    let hosted = Hosted::start(&[], |config| {
+        config.events.retry = vec![Duration::from_millis(1)];
+        config.http.deny_private = false;
+    });
+    let person = Person::of(&hosted);
+    let (url, receiving) = receiver(vec![500, 500]).await;
+    let send = json!({ "type": "webhook_send", "parameters": { "uri": url, "data": "{}" } });
+    person.begin(json!({ "actions": [send] })).await;
+    let letter = until("nobody took it", async || {
+        let list = person.0.get("/v1/dead-letters").await.json();
+        list["result"].as_array()?.first().cloned()
+    })
+    .await;
+    assert_eq!((&letter["uri"], &letter["attempts"]), (&url.into(), &2.into()), "{letter}");
+    let path = format!("/v1/dead-letters/{}/redrive", letter["id"].as_str().unwrap());
+    assert_eq!(person.post(&path, json!({})).await.status, 202);
+    until("it was taken", async || {
+        let list = person.0.get("/v1/dead-letters").await.json();
+        list["result"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
+    until("it is forgotten", async || (person.post(&path, json!({})).await.status == 404).then_some(()))
+        .await;
+
+    let (url, failing) = receiver(vec![500, 500]).await;
+    let ask = json!({ "type": "http/request", "name": "ask", "retry": { "attempts": 2, "initial": 0.001 },
+        "parameters": { "url": url } });
+    let (failed, _) = person.begin(json!({ "actions": [ask] })).await;
+    person.ended(&failed).await;
+    let letters = person.0.get("/v1/dead-letters").await.json();
+    let letter = &letters["result"][0];
+    assert_eq!(
+        (&letter["kind"], &letter["id"], &letter["action"]["name"]),
+        (&"step".into(), &failed.clone().into(), &"ask".into()),
+        "{letters}"
+    );
+    let told = person.post(&format!("/v1/dead-letters/{failed}/redrive"), json!({})).await;
+    assert_eq!(told.status, 202, "{}", told.body);
+    assert_eq!(person.ended(told.json()["retried_as"].as_str().unwrap()).await["end_reason"], "completed");
+    assert_eq!(
+        person.0.get("/v1/dead-letters").await.json()["result"],
+        json!([]),
+        "another one went on with it"
+    );
+    failing.abort();
+    for unknown in [NOBODY, "x", &failed] {
+        let told = person.post(&format!("/v1/dead-letters/{unknown}/redrive"), json!({})).await;
+        assert_eq!(refusal(&told), code(404, "not_found"));
+    }
+    receiving.abort();
+}
+
+#[tokio::test]
+async fn a_drained_server_says_what_is_left_and_takes_no_new_call() {
+    let hosted = Hosted::start(&[HELD], in_memory);
+    let (person, network) = (Person::of(&hosted), Asker::new(&hosted.public(), None));
+    network.arrive("held", CALL).await;
+    let left = |draining: bool| json!({ "draining": draining, "calls": 1, "workflows": 0 });
+    assert_eq!(person.0.get("/v1/drain").await.json(), left(false));
+    for _ in 0..2 {
+        let told = person.post("/v1/drain", json!({})).await;
+        assert_eq!((told.status, told.json()), (200, left(true)));
+    }
+    assert_eq!(person.0.get("/v1/drain").await.json(), left(true));
+    let refused = network.arrive("held", "CA00000000000000000000000000000002").await;
+    assert!(refused.body.contains("<Reject reason=\"busy\""), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn a_request_with_its_key_again_gets_its_answer_again() {
+    let hosted = Hosted::start(&[HELD], in_memory);
+    let person = Person::of(&hosted);
+    let ask = async |path: &str, body: &Value, key: &str| {
+        person.keyed(Method::POST, path, body.clone(), Some(key)).await
+    };
+    let body = json!({ "flow_id": "held" });
+    let (first, twin) =
+        futures::join!(ask("/v1/activeflows", &body, "k"), ask("/v1/activeflows", &body, "k"));
+    assert_eq!((first.status, &first.body), (201, &twin.body));
+    assert_eq!((twin.status, twin.header("location")), (201, first.header("location")));
+    let id = first.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(person.0.get("/v1/activeflows").await.json()["result"].as_array().unwrap().len(), 1);
+    let other = json!({ "flow_id": "held", "id": ID });
+    assert_eq!(refusal(&ask("/v1/activeflows", &other, "k").await), code(422, "idempotency_key_reused"));
+    let execute = format!("/v1/activeflows/{id}/execute");
+    let refused = ask(&execute, &json!({ "current_action_id": "c" }), "k").await;
+    assert_eq!(refusal(&refused), code(409, "stale_action"), "another path, another key");
+    let first = ask(&execute, &json!({}), "e").await;
+    assert_eq!(ask(&execute, &json!({}), "e").await.body, first.body);
+    assert_eq!(person.run(&id).await["current_action"]["id"], "c", "it was executed once");
+    let kept = ask(&execute, &json!({ "current_action_id": "c" }), "k").await;
+    assert_eq!(
+        (refusal(&kept), &kept.body),
+        (code(409, "stale_action"), &refused.body),
+        "a refusal is kept, too"
+    );
+    assert_eq!(refusal(&ask(&execute, &json!({}), "").await), code(400, "invalid_request"));
+}
+
+#[tokio::test]
+async fn the_api_describes_itself_and_each_role_may_do_its_part() {
+    let hosted = Hosted::start(&[HELD], |config| {
+        in_memory(config);
+        let token = |token: &str, role| Token { token: Secret::new(token), role };
+        config.control.tokens =
+            vec![token("read", Role::Read), token("operate", Role::Operate), token("admin", Role::Admin)];
+    });
+    let control = Asker::new(&hosted.control(), None);
+    let page = control.get("/docs").await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").contains("default-src 'none'"));
+    assert_eq!(control.get("/openapi.json").await.status, 401);
+    let send = async |method: &str, path: &str, token: &str| {
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        control.send(method.parse().unwrap(), path, &headers, Some("{}".to_owned())).await
+    };
+    let document = send("GET", "/openapi.json", "read").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.contains_key("/v1/activeflows/{id}/execute") && paths.contains_key("/v1/calls/{call}"));
+    for (path, methods) in paths {
+        let there = path.replace("{id}", NOBODY).replace("{call}", "CA9").replace("{file}", "f");
+        for (method, operation) in methods.as_object().unwrap() {
+            let needs = operation["description"].as_str().unwrap();
+            let method = method.to_uppercase();
+            let allowed: Vec<&str> =
+                ["read", "operate", "admin"].into_iter().skip_while(|role| !needs.contains(role)).collect();
+            for role in ["read", "operate", "admin"] {
+                if role == "admin" && path == "/v1/drain" {
+                    continue; // it would
+                }
+                let told = send(&method, &there, role).await;
+                let refused = told.status == 403;
+                assert_eq!(refused, !allowed.contains(&role), "{method} {path} by {role}: {}", told.body);
+                assert!(!matches!(told.status, 401 | 405 | 500), "{method} {path}: {}", told.body);
+            }
+        }
+        let told = send("PATCH", &there, "admin").await;
+        assert_eq!(refusal(&told), code(405, "method_not_allowed"), "{path}");
+        let mut allow: Vec<String> =
+            told.header("allow").split(", ").map(str::to_lowercase).filter(|word| word != "head").collect();
+        allow.sort();
+        let mut declared: Vec<String> = methods.as_object().unwrap().keys().cloned().collect();
+        declared.sort();
+        assert_eq!(allow, declared, "{path}");
+    }
 }

@@ -3,7 +3,11 @@
 
 mod activeflows;
 mod calls;
+mod docs;
+mod drain;
 mod flows;
+mod letters;
+mod openapi;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,7 +77,8 @@ pub struct Ready {
 
 /// All routes that need a token.
 pub fn routes() -> Vec<&'static Route> {
-    let tables = [calls::ROUTES, activeflows::ROUTES, flows::ROUTES];
+    let tables =
+        [calls::ROUTES, activeflows::ROUTES, flows::ROUTES, letters::ROUTES, drain::ROUTES, openapi::ROUTES];
     tables.into_iter().flatten().chain([&recordings::FETCH]).collect()
 }
 
@@ -90,6 +95,7 @@ pub fn configure(app: &mut web::ServiceConfig, room: Arc<Room>, tokens: Tokens) 
     app.app_data(web::Data::new(tokens));
     app.service(health_resource());
     app.service(ready_resource());
+    app.service(docs::resource());
     let guarded = web::scope("")
         .configure(|app| route::mount(app, &routes()))
         .default_service(web::to(problem::not_found))

@@ -9,7 +9,7 @@ use super::engine::{Block, Draft};
 use super::expression::Kept;
 use super::fact::{Begun, FactError, Pushed, RunFact, VERSION};
 use super::flows::{Flows, NoFlows};
-use super::history::Entry;
+use super::history::{Entry, Outcome};
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::{PUSHED, State};
@@ -397,6 +397,13 @@ impl Run {
 
     pub fn over(&self) -> Option<&RunOver> {
         self.state.over.as_ref()
+    }
+
+    /// The step that ended the run after its last attempt: nothing, when it ended otherwise or had one attempt only.
+    pub fn gave_up_at(&self) -> Option<&Entry> {
+        self.state.over.as_ref().filter(|over| over.reason == EndReason::Failed)?;
+        let last = self.state.history.entry(self.state.history.newest())?;
+        (last.outcome == Some(Outcome::Failed) && last.attempts > 1).then_some(last)
     }
 
     /// How far it has grown, for the invariants that bound it.
