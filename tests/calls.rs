@@ -226,6 +226,10 @@ fn epilogue(play: &Play) -> String {
                 for changed in ["callDuration", "startedAt", "endedAt", "recordings"] {
                     completion.as_object_mut().and_then(|completion| completion.remove(changed));
                 }
+                // A key that ends the digits is heard on a stream; by its own Gather the network keeps it to itself.
+                if let Some(digits) = completion.get_mut("digits") {
+                    *digits = digits.as_str().unwrap_or_default().replace('#', "").into();
+                }
                 told.push_str(&format!("{}: {completion}\n", reason.as_str()));
             }
         }
