@@ -431,7 +431,7 @@ fn a_subflow_is_a_run_of_its_own_inside_its_parent() {
     assert_eq!(stage.run.children_views()[0]["end_reason"], "completed");
 
     let stage = start(json!([{"type": "terminate", "with": {"message": "enough"}}]));
-    assert_eq!((log(&stage).as_str(), stage.over().reason), (".", EndReason::Completed));
+    assert_eq!((log(&stage).as_str(), stage.over().reason), ("8.", EndReason::Completed));
     assert_eq!(stage.run.children_views()[0]["end_detail"], "enough");
     let stage = start(json!([{"type": "loopBreak"}]));
     assert_eq!(
