@@ -1,6 +1,9 @@
 //! Call transcripts: every story in `tests/calls` is performed on the bare machines and on the real actors, and both
 //! must tell what the file foretells. `UPDATE=1 cargo test --test calls` rewrites what the files foretell.
 
+#[path = "calls/table.rs"]
+mod table;
+
 use holdline_core::Tick;
 use holdline_core::fact::{CallFact, Fact, Key, ParentFact};
 use holdline_harness::play::Play;
@@ -20,6 +23,13 @@ fn stories() -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+fn transcript_of(file: &Path) -> Transcript {
+    let text = std::fs::read_to_string(file).expect("a story");
+    let folder = file.parent().expect("a folder");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name));
+    Transcript::parse(&text, &read).expect("a story")
 }
 
 fn perform_all(options: Options) {
@@ -52,14 +62,6 @@ fn every_story_is_performed_by_the_real_actors_as_it_is_told() {
     }
 }
 
-#[test]
-fn every_action_has_its_story() {
-    let told: String = stories().iter().map(|file| std::fs::read_to_string(file).expect("a story")).collect();
-    for action in holdline_core::flow::action::declared() {
-        assert!(told.contains(&format!("type: {}", action.name)), "no story is about `{}`", action.name);
-    }
-}
-
 /// Instants of each story at which the process dies in the test below.
 const CRASHES_MAX: usize = 4;
 
@@ -67,10 +69,7 @@ const CRASHES_MAX: usize = 4;
 #[test]
 fn a_crash_at_any_instant_of_a_story_loses_no_end_and_doubles_none() {
     for file in stories() {
-        let text = std::fs::read_to_string(&file).expect("a story");
-        let folder = file.parent().expect("a folder");
-        let read = |name: &str| std::fs::read_to_string(folder.join(name));
-        let transcript = Transcript::parse(&text, &read).expect("a story");
+        let transcript = transcript_of(&file);
         if !transcript.head.rings() {
             continue; // a script that plays the network does not come back after a crash
         }
