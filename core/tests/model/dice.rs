@@ -38,7 +38,7 @@ impl Dice {
     pub fn program(mut self) -> Program {
         // The first throws of neighbouring seeds are alike.
         self.below(2);
-        let names: &[&str] = if self.below(4) == 0 { &["f1", "f2"] } else { &[] };
+        let names: &[&str] = if self.below(2) == 0 { &["f1", "f2"] } else { &[] };
         let document = self.document("s", names);
         let flows = names.iter().map(|name| ((*name).to_owned(), self.document(name, names))).collect();
         Program { document, flows }
@@ -179,11 +179,11 @@ impl Dice {
                 ("condition_datetime", with)
             }
             11 if !around.flows.is_empty() => {
-                let id = if self.below(8) == 0 { "f${v}" } else { self.pick(around.flows) };
+                let id = if self.below(4) == 0 { "f${v}" } else { self.pick(around.flows) };
                 ("fetch_flow", json!({ "flow_id": id }))
             }
             12 if !around.flows.is_empty() => {
-                let id = if self.below(8) == 0 { "f${v}" } else { self.pick(around.flows) };
+                let id = if self.below(4) == 0 { "f${v}" } else { self.pick(around.flows) };
                 ("subflow", json!({ "workflow": id, "inputs": { "v": self.value(&target), "call": 1 } }))
             }
             11 | 12 => ("empty", json!({})),
