@@ -144,8 +144,11 @@ fn a_hundred_thousand_steps() -> Vec<u64> {
     kilobytes
 }
 
+/// A name, and a step that does it.
+type Piece = (&'static str, fn() -> Value);
+
 /// What each kind of work costs beside the step itself.
-const PIECES: &[(&str, fn() -> Value)] = &[
+const PIECES: &[Piece] = &[
     ("nothing", || json!({ "type": "empty" })),
     ("a value", || json!({ "type": "variable_set", "parameters": { "key": "v", "value": 1 } })),
     (

@@ -50,7 +50,7 @@ impl<'p> Model<'p> {
     /// None when it does not end.
     pub fn run(program: &'p Program) -> Option<Said> {
         let mut model = Model::new(&program.flows, &program.document, 0);
-        let (reason, outputs) = model.to_the_end(&program.document)?;
+        let (reason, outputs) = model.finish(&program.document)?;
         Some(Said {
             reason: reason.to_owned(),
             history: model.history,
@@ -72,7 +72,7 @@ impl<'p> Model<'p> {
         }
     }
 
-    fn to_the_end(&mut self, document: &Value) -> Option<(&'static str, Value)> {
+    fn finish(&mut self, document: &Value) -> Option<(&'static str, Value)> {
         let reason = self.go()?;
         let mut outputs = json!({});
         if let ("completed", Some(output)) = (reason, document["outputs"].get(0)) {
@@ -388,7 +388,7 @@ impl<'p> Model<'p> {
         let mut child = Model::new(flows, document, self.nested + 1);
         (child.waits, child.steps) = (self.waits, self.steps);
         child.values.vars.insert("v".into(), with["inputs"]["v"].clone());
-        let (reason, outputs) = child.to_the_end(document)?;
+        let (reason, outputs) = child.finish(document)?;
         (self.waits, self.steps) = (child.waits, child.steps);
         Some(match reason {
             "completed" | "stopped" => Next::On(outputs),

@@ -22,7 +22,7 @@ use interpreter::Model;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 /// What CI has time for.
@@ -125,16 +125,12 @@ struct Step {
 
 /// Workflows by name, read when they are asked for.
 #[derive(Debug)]
-struct Book {
-    documents: BTreeMap<String, Value>,
-    read: Mutex<BTreeMap<String, Arc<Script>>>,
-}
+struct Book(BTreeMap<String, (Value, OnceLock<Arc<Script>>)>);
 
 impl Flows for Book {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
-        let document = self.documents.get(&id.0)?;
-        let mut read = self.read.lock().expect("nobody panics with it");
-        Some(read.entry(id.0.clone()).or_insert_with(|| script(&id.0, document)).clone())
+        let (document, read) = self.0.get(&id.0)?;
+        Some(read.get_or_init(|| script(&id.0, document)).clone())
     }
 }
 
@@ -146,7 +142,8 @@ fn script(id: &str, document: &Value) -> Arc<Script> {
 }
 
 fn machine(program: &Program, seed: u64) -> Said {
-    let book = Arc::new(Book { documents: program.flows.clone(), read: Mutex::default() });
+    let unread = |(id, flow): (&String, &Value)| (id.clone(), (flow.clone(), OnceLock::new()));
+    let book = Arc::new(Book(program.flows.iter().map(unread).collect()));
     let spec = RunSpec {
         id: serde_json::from_value::<RunId>(json!("0190b3c4-1c2d-7e3f-8a4b-5c6d7e8f9a0b")).unwrap(),
         script: script("program", &program.document),
