@@ -10,7 +10,7 @@ use holdline_core::call::CallConfig;
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::FrontConfig;
-use holdline_core::http::{Endpoint, Errand, HttpCall, HttpReply, NoReply, Outcome, ReplyBody};
+use holdline_core::http::{Body, Endpoint, Errand, HttpCall, HttpReply, NoReply, Outcome, ReplyBody};
 use holdline_core::media::{playout::PlayoutConfig, tone};
 use holdline_core::provider::twilio::signature::Keys;
 use holdline_core::scene::{ErrorClass, Sound};
@@ -117,12 +117,9 @@ impl Elsewhere {
 /// What a system says when all is well.
 fn said(call: &HttpCall) -> Value {
     match &call.endpoint {
-        Endpoint::OpenAi(_) => json!({
-            "choices": [{ "message": { "role": "assistant", "content": "Hello" } }],
-            "usage": { "total_tokens": 2 },
-        }),
-        Endpoint::Salesforce(_) => json!({ "id": "00T1", "success": true }),
-        Endpoint::Twilio(_) => json!({ "sid": "SM1", "status": "queued" }),
+        Endpoint::OpenAi(_) => chatted(&call.body),
+        Endpoint::Salesforce(_) => json!({ "id": "00T000000000001", "success": true }),
+        Endpoint::Twilio(_) => json!({ "sid": "SM00000000000000000000000000000001", "status": "queued" }),
         Endpoint::Url(url) if url.contains("actions") => {
             json!([{ "type": "talk", "option": { "text": "Fetched" } }])
         }
@@ -134,6 +131,22 @@ fn said(call: &HttpCall) -> Value {
 fn key_of(call: &HttpCall) -> String {
     let header = call.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
     header.map(|(_, key)| key.clone()).or_else(|| call.signed_as.clone()).unwrap_or_default()
+}
+
+/// A model that says what it was told last, and hangs up on those who say goodbye.
+fn chatted(body: &Body) -> Value {
+    let last = match body {
+        Body::Json(asked) => asked.pointer("/messages").and_then(Value::as_array).and_then(|all| all.last()),
+        _ => None,
+    };
+    let told = last.and_then(|message| message.get("content")?.as_str()).unwrap_or("");
+    let goodbye = if told.to_lowercase().contains("bye") { " Goodbye!" } else { "" };
+    let message = json!({ "role": "assistant", "content": format!("I heard: {told}.{goodbye}") });
+    json!({
+        "model": "pretend",
+        "choices": [{ "message": message, "finish_reason": "stop" }],
+        "usage": { "total_tokens": told.len() },
+    })
 }
 
 impl holdline_actors::port::http::World for Elsewhere {

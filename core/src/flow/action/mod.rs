@@ -12,7 +12,6 @@ pub mod scene;
 mod sound;
 
 pub use parameters::Parameters;
-pub use queue_join::wait_verbs;
 pub use scene::{Live, Outside, RecordingNow, Road, Scene};
 
 use super::declare::Declared;
