@@ -101,6 +101,7 @@ impl Delivery {
             Delivery::News(News::SocketText { .. }) => 4,
             Delivery::News(News::SocketClosed { .. }) | Delivery::Cut(_) => 5,
             Delivery::News(News::Answered { .. } | News::Ending { .. }) | Delivery::Refused(_) => 6,
+            Delivery::News(News::Asked(_) | News::Died { .. }) => 6,
             Delivery::Knock(..) | Delivery::Text(..) | Delivery::Binary(_) | Delivery::Close(..) => 7,
         }
     }
@@ -383,6 +384,7 @@ impl<'p, S: Stage> Player<'p, S> {
                 self.askers.remove(&knock);
                 self.tell(format!("api answers: {text}"));
             }
+            News::Asked(_) | News::Died { .. } => {}
         }
     }
 

@@ -3,12 +3,19 @@
 //! What the registries and the door do around the machines stands here a second time, as loops; that both stages tell
 //! the same story is what tests the actors.
 
-use super::props::{Elsewhere, INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
+mod door;
+mod sockets;
+
+use super::examine::Examiner;
+use super::fate::{Fate, Fault, Letter, Whose};
+use super::props::{INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
 use super::{HouseConfig, Knock, News, Stage, WireRequest, props};
+use door::{Known, Waiter};
 use holdline_actors::call_registry::{ENDED_MAX, fold_call};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::door::FlowBook;
-use holdline_actors::port::journal::{Journal, Kind, Listed, MemoryJournal};
+use holdline_actors::outbox::folded;
+use holdline_actors::port::journal::{Journal, Kind, Listed};
 use holdline_actors::port::recording::RecordingFile;
 use holdline_core::call::begin::{NewCall, new_call, turned_away};
 use holdline_core::call::{
@@ -17,20 +24,25 @@ use holdline_core::call::{
 };
 use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::fact::{Entry, Fact, Key};
-use holdline_core::flow::run::{Run, RunSpec};
+use holdline_core::flow::run::Run;
 use holdline_core::front::{self, Ask, Entry as Door, FrontConfig, Refusal};
+use holdline_core::http::{Errand, Outcome};
 use holdline_core::notice::{Arrival, NetworkStatus};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
 use holdline_core::roster::{Roster, Verdict};
 use holdline_core::scene::RecordingReport;
+use holdline_core::workflow::outbox::{self, Delivery, Outbox, OutboxConfig, Row};
 use holdline_core::workflow::{self, Workflow, run_facts};
 use holdline_core::{CallId, Machine, Now, RunId, Tick, WorkflowId};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+/// Whoever asks is told that nobody answers, after this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A machine that wakes this often in a row without a word is stuck.
 const WAKES_MAX: u32 = 1_000_000;
 
@@ -40,17 +52,20 @@ pub struct MachineStage {
     call_config: Arc<CallConfig>,
     front: FrontConfig,
     shelf: Shelf,
-    /// Runs that follow on the end of a flow, to be woken when its call's turn is done.
-    followers: Vec<RunId>,
     mint: Mint,
-    journal: MemoryJournal,
+    fate: Fate,
+    examiner: Examiner,
     roster: Roster,
     calls: BTreeMap<CallId, Session>,
     ended: BTreeMap<CallId, Ended>,
-    parents: BTreeMap<RunId, Workflow>,
+    parents: BTreeMap<RunId, Parent>,
+    outbox: Post,
     sockets: BTreeMap<Knock, Socket>,
-    waiting: BTreeMap<(CallId, AskNo), Waiter>,
+    waiting: BTreeMap<(CallId, AskNo), Waiting>,
     last_ask: u64,
+    mail: VecDeque<Letter>,
+    /// Whether the mail is being read: then whoever posts need not.
+    reading: bool,
     down: bool,
     news: Vec<News>,
 }
@@ -61,12 +76,36 @@ struct Session {
     life: Life,
     /// Written in one batch with the call's own first facts.
     first: Vec<Entry>,
+    /// The first facts of the flow, likewise, behind them.
+    born: Vec<Fact>,
+    /// Effects behind a batch that is being written.
+    held: VecDeque<Effect>,
+    writing: bool,
     sockets: BTreeMap<StreamNo, Knock>,
     reel: Option<Reel>,
 }
 
+/// A main workflow and what waits behind its batch.
+struct Parent {
+    workflow: Workflow,
+    held: VecDeque<workflow::Effect>,
+    writing: bool,
+}
+
+/// The outbox, likewise.
+struct Post {
+    machine: Outbox,
+    held: VecDeque<outbox::Effect>,
+    writing: bool,
+}
+
+/// Who waits for an answer, and how long.
+struct Waiting {
+    waiter: Waiter,
+    until: Tick,
+}
+
 enum Life {
-    Unborn(Box<RunSpec>),
     Running(Box<Run>),
     Gone,
 }
@@ -86,30 +125,6 @@ struct Socket {
 }
 
 /// What a call's answer is for.
-enum Waiter {
-    Document { knock: Knock },
-    Notice { knock: Knock },
-    Open { knock: Knock, workflow: WorkflowId },
-    Attach { socket: Knock, start: Start },
-    Api { knock: Knock },
-}
-
-/// Why no session answers.
-enum NotHere {
-    Unknown,
-    OtherWorkflow,
-    Ended { rejected: bool },
-    TurnedAway,
-}
-
-struct Known<'a>(&'a Shelf);
-
-impl front::Flows for Known<'_> {
-    fn exists(&self, id: &str) -> bool {
-        self.0.find(&WorkflowId(id.to_owned())).is_some()
-    }
-}
-
 impl MachineStage {
     pub fn new(config: HouseConfig, shelf: Shelf) -> MachineStage {
         MachineStage {
@@ -119,485 +134,198 @@ impl MachineStage {
             roster: Roster::new(config.max_calls),
             config,
             shelf,
-            followers: Vec::new(),
             mint: Mint::default(),
-            journal: MemoryJournal::new(),
+            fate: Fate::default(),
+            examiner: Examiner::default(),
             calls: BTreeMap::new(),
             ended: BTreeMap::new(),
             parents: BTreeMap::new(),
+            outbox: Post::new(),
             sockets: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_ask: 0,
+            mail: VecDeque::new(),
+            reading: false,
             down: false,
             news: Vec::new(),
         }
     }
 
-    // ---- requests
-
-    fn admitted(&mut self, knock: Knock, ask: Ask) {
-        match ask {
-            Ask::Voice(voice) => {
-                let request = Request::Voice {
-                    status: voice.arrival.status,
-                    answer: voice.answer,
-                    key: voice.idempotency,
-                };
-                self.arrive(voice.workflow, voice.arrival, request, Waiter::Document { knock });
-            }
-            Ask::Next(next) => {
-                let request = Request::Next {
-                    x: next.x,
-                    a: next.a,
-                    status: next.arrival.status,
-                    answer: next.answer,
-                    key: next.idempotency,
-                };
-                self.arrive(next.workflow, next.arrival, request, Waiter::Document { knock });
-            }
-            Ask::Wait(wait) => {
-                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w };
-                self.deliver(&wait.call, Some(&wait.workflow), request, Waiter::Document { knock });
-            }
-            Ask::Status(notice) => {
-                let call = notice.parent.clone().unwrap_or_else(|| notice.call.clone());
-                self.deliver(&call, None, Request::Status(notice), Waiter::Notice { knock });
-            }
-            Ask::StreamEvent(notice) => {
-                let call = notice.call.clone();
-                self.deliver(&call, None, Request::Stream(notice), Waiter::Notice { knock });
-            }
-            Ask::Recording(notice) => {
-                let call = notice.call.clone();
-                self.deliver(&call, None, Request::Recording(notice), Waiter::Notice { knock });
-            }
-            Ask::Conference(notice) => match notice.call.clone() {
-                Some(call) => {
-                    self.deliver(&call, None, Request::Conference(notice), Waiter::Notice { knock });
-                }
-                None => self.answer(knock, 204, ""),
-            },
-            Ask::Stream { workflow, entry: Door::Ticket { call, token } } => {
-                let waiter = Waiter::Open { knock, workflow: workflow.clone() };
-                self.deliver(&call, Some(&workflow), Request::Open { token: token.0 }, waiter);
-            }
-            Ask::Stream { workflow, entry: Door::Hint(call) } => {
-                self.open_socket(knock, workflow, None, Some(call), None);
-            }
-            Ask::Stream { workflow, entry: Door::Bare } | Ask::BareStream { workflow } => {
-                self.open_socket(knock, workflow, None, None, None);
-            }
-            Ask::BareTwiml { workflow } => {
-                let body = twiml::bare_stream(&links(&workflow, ""));
-                self.answer(knock, 200, &body);
-            }
-            Ask::Health | Ask::Ready => self.answer(knock, 200, "ok\n"),
-        }
-    }
-
-    /// A request that may begin a call.
-    fn arrive(&mut self, workflow: WorkflowId, arrival: Arrival, request: Request, waiter: Waiter) {
-        let call = arrival.call.clone();
-        if let Some(ended) = self.ended.get(&call) {
-            let rejected = ended.rejected;
-            let other = ended.workflow != workflow;
-            let why = if other { NotHere::OtherWorkflow } else { NotHere::Ended { rejected } };
-            return self.not_here(waiter, &why);
-        }
-        if self.calls.get(&call).is_some_and(|session| session.workflow != workflow) {
-            return self.not_here(waiter, &NotHere::OtherWorkflow);
-        }
-        if self.shelf.find(&workflow).is_none() {
-            // Deleted under its calls, which go on; no other begins.
-            return match waiter {
-                waiter if self.calls.contains_key(&call) => self.ask(&call, request, waiter),
-                Waiter::Document { knock } => {
-                    let refusal = Refusal::unknown_workflow(&workflow.0);
-                    self.answer(knock, refusal.status, &format!("{}\n", refusal.message));
-                }
-                waiter => self.not_here(waiter, &NotHere::Unknown),
-            };
-        }
-        let Some(new) = self.new_call(&workflow, arrival.clone()) else {
-            return self.fail(waiter, "the workflow cannot be started");
-        };
-        match self.roster.arrive(&call) {
-            Verdict::Known => self.ask(&call, request, waiter),
-            Verdict::Spawn => {
-                self.spawn(workflow, new);
-                let request = match request {
-                    Request::Next { status, answer, key, .. } => Request::Voice { status, answer, key },
-                    request => request,
-                };
-                self.ask(&call, request, waiter);
-            }
-            Verdict::TurnAway => {
-                let overflow = self.config.overflow.clone().filter(|_| !self.roster.is_draining());
-                match overflow.and_then(|id| self.new_call(&id, arrival.clone())) {
-                    Some(overflow) => {
-                        self.roster.reopen(&call);
-                        self.spawn(workflow, overflow);
-                        self.ask(&call, request, waiter);
-                    }
-                    None => {
-                        let run = RunId(self.mint.next(self.now.wall_ms));
-                        let batch = turned_away(self.now, arrival, workflow.clone(), run);
-                        self.append(batch);
-                        self.close_story(&Key::Call(call.clone()));
-                        self.ended.insert(call, Ended { workflow, rejected: true });
-                        self.not_here(waiter, &NotHere::TurnedAway);
-                    }
-                }
-            }
-        }
-    }
-
-    fn new_call(&mut self, workflow: &WorkflowId, arrival: Arrival) -> Option<NewCall> {
-        let script = self.shelf.find(workflow)?;
-        let wall_ms = self.now.wall_ms;
-        let ids = (RunId(self.mint.next(wall_ms)), RunId(self.mint.next(wall_ms)));
-        new_call(self.now, arrival, &script, &|id| self.shelf.find(id), ids).ok()
-    }
-
-    fn spawn(&mut self, workflow: WorkflowId, new: NewCall) {
-        let NewCall { arrived, sub, main } = new;
-        let Some(call) = Call::arrive(self.now, self.call_config.clone(), arrived) else { return };
-        let id = call.state().arrival.call.clone();
-        let session = Session {
-            workflow,
-            call,
-            life: Life::Unborn(Box::new(sub)),
-            first: main,
-            sockets: BTreeMap::new(),
-            reel: None,
-        };
-        self.calls.insert(id, session);
-    }
-
-    /// A request for a call that must be known.
-    fn deliver(&mut self, call: &CallId, workflow: Option<&WorkflowId>, request: Request, waiter: Waiter) {
-        let known = self.calls.get(call).map(|session| &session.workflow);
-        let known = known.or_else(|| self.ended.get(call).map(|ended| &ended.workflow));
-        if let (Some(known), Some(asked)) = (known, workflow)
-            && known != asked
-        {
-            return self.not_here(waiter, &NotHere::OtherWorkflow);
-        }
-        self.ask(call, request, waiter);
-    }
-
-    fn ask(&mut self, call: &CallId, request: Request, waiter: Waiter) {
-        if !self.calls.contains_key(call) {
-            let why = match self.ended.get(call) {
-                Some(ended) => NotHere::Ended { rejected: ended.rejected },
-                None => NotHere::Unknown,
-            };
-            return self.not_here(waiter, &why);
-        }
-        self.last_ask += 1;
-        let ask = AskNo(self.last_ask);
-        self.waiting.insert((call.clone(), ask), waiter);
-        self.turn(call, Input::Asked { ask, request });
-    }
-
-    fn not_here(&mut self, waiter: Waiter, why: &NotHere) {
-        match waiter {
-            Waiter::Document { knock } => match why {
-                NotHere::Ended { rejected: false } => self.answer(knock, 200, &twiml::hangup()),
-                NotHere::Ended { rejected: true } | NotHere::TurnedAway => {
-                    self.answer(knock, 200, &twiml::reject("busy"));
-                }
-                NotHere::Unknown | NotHere::OtherWorkflow => {
-                    self.answer(knock, 404, "no such workflow or call\n");
-                }
-            },
-            Waiter::Notice { knock } => {
-                let status = if matches!(why, NotHere::Ended { .. }) { 204 } else { 200 };
-                self.answer(knock, status, "");
-            }
-            Waiter::Open { knock, .. } => match why {
-                NotHere::OtherWorkflow => self.answer(knock, 404, "no such workflow or call\n"),
-                _ => self.answer(knock, 403, "the call is not known\n"),
-            },
-            Waiter::Attach { socket, start } => {
-                let workflow = self.sockets.get(&socket).map(|socket| socket.workflow.clone());
-                match (why, workflow) {
-                    (NotHere::Unknown, Some(workflow)) if self.front.bare_streams => {
-                        self.register_bare(socket, workflow, start);
-                    }
-                    _ => self.close_socket(socket, 1008),
-                }
-            }
-            Waiter::Api { knock } => {
-                let text = match why {
-                    NotHere::Ended { .. } => "already ended",
-                    _ => "call not found",
-                };
-                self.news.push(News::Ending { knock, text: text.to_owned() });
-            }
-        }
-    }
-
-    fn fail(&mut self, waiter: Waiter, why: &str) {
-        match waiter {
-            Waiter::Document { knock }
-            | Waiter::Notice { knock }
-            | Waiter::Open { knock, .. }
-            | Waiter::Api { knock } => self.answer(knock, 503, &format!("{why}\n")),
-            Waiter::Attach { socket, .. } => self.close_socket(socket, 1008),
-        }
-    }
-
-    /// A call's answer goes to whoever asked.
-    fn answered(&mut self, call: &CallId, workflow: &WorkflowId, ask: AskNo, answer: Answer) {
-        let Some(waiter) = self.waiting.remove(&(call.clone(), ask)) else { return };
-        match (waiter, answer) {
-            (Waiter::Document { knock }, Answer::Document { plan }) => {
-                let body = render(call, workflow, &plan);
-                self.answer(knock, 200, &body);
-            }
-            (Waiter::Document { knock }, Answer::Hangup) => self.answer(knock, 200, &twiml::hangup()),
-            (Waiter::Document { knock }, Answer::WaitDocument { exchange, turn, verbs }) => {
-                let links = links(workflow, &call.0);
-                self.answer(knock, 200, &twiml::wait_document(&verbs, &links, exchange, turn));
-            }
-            (Waiter::Document { knock }, Answer::Denied { why }) => {
-                self.answer(knock, 503, &format!("{why}\n"));
-            }
-            (Waiter::Document { knock } | Waiter::Notice { knock }, _) => self.answer(knock, 204, ""),
-            (Waiter::Open { knock, workflow }, Answer::Admitted { stream, .. }) => {
-                self.open_socket(knock, workflow, Some(call.clone()), None, Some(stream));
-                self.join(knock, call, stream);
-            }
-            (Waiter::Open { knock, .. }, Answer::Denied { why }) => {
-                self.answer(knock, 403, &format!("{why}\n"))
-            }
-            (Waiter::Open { knock, .. }, _) => self.answer(knock, 403, "the call is over\n"),
-            (Waiter::Attach { socket, start }, Answer::Admitted { stream, .. }) => {
-                if let Some(found) = self.sockets.get_mut(&socket) {
-                    found.call = Some(call.clone());
-                    found.conversation.becomes(stream);
-                }
-                self.join(socket, call, stream);
-                let trouble = format_trouble(&start);
-                self.turn(call, Input::StreamUp { stream, stream_sid: start.stream_sid, trouble });
-            }
-            (Waiter::Attach { socket, .. }, _) => self.close_socket(socket, 1008),
-            (Waiter::Api { knock }, Answer::Ending { deferred }) => {
-                let text = if deferred { "ending, deferred" } else { "ending" };
-                self.news.push(News::Ending { knock, text: text.to_owned() });
-            }
-            (Waiter::Api { knock }, _) => {
-                self.news.push(News::Ending { knock, text: "no answer".to_owned() });
-            }
-        }
-    }
-
-    fn answer(&mut self, knock: Knock, status: u16, body: &str) {
-        let content_type = match (status, body) {
-            (_, "") => "",
-            (200, body) if body.starts_with('<') => "text/xml; charset=utf-8",
-            _ => "text/plain; charset=utf-8",
-        };
-        let (content_type, body) = (content_type.to_owned(), body.to_owned());
-        self.news.push(News::Answered { knock, status, content_type, body });
-    }
-
-    // ---- sockets
-
-    fn open_socket(
-        &mut self,
-        knock: Knock,
-        workflow: WorkflowId,
-        call: Option<CallId>,
-        hint: Option<CallId>,
-        stream: Option<StreamNo>,
-    ) {
-        let conversation = Conversation::new(stream);
-        let start_by = self.now.tick + self.config.start_deadline;
-        self.sockets.insert(knock, Socket { conversation, call, workflow, hint, start_by });
-        self.news.push(News::Upgraded { knock });
-    }
-
-    fn join(&mut self, knock: Knock, call: &CallId, stream: StreamNo) {
-        if let Some(session) = self.calls.get_mut(call) {
-            session.sockets.insert(stream, knock);
-        }
-    }
-
-    fn heard(&mut self, knock: Knock, heard: Heard) {
-        let call = self.sockets.get(&knock).and_then(|socket| socket.call.clone());
-        match (heard, call) {
-            (Heard::Nothing, _) | (Heard::Tell(_), None) => {}
-            (Heard::Close(code), _) => self.close_socket(knock, code),
-            (Heard::Tell(input), Some(call)) => self.turn(&call, input),
-            (Heard::Started(start), Some(call)) => {
-                let named = start.call_sid.as_deref().or(start.parameters.get("callSid").map(String::as_str));
-                if named.is_some_and(|named| named != call.0) {
-                    return self.close_socket(knock, 1008);
-                }
-                let stream = self.sockets.get(&knock).and_then(|socket| socket.conversation.stream());
-                let Some(stream) = stream else { return };
-                let trouble = format_trouble(&start);
-                self.turn(&call, Input::StreamUp { stream, stream_sid: start.stream_sid, trouble });
-            }
-            (Heard::Started(start), None) => self.attach(knock, start),
-        }
-    }
-
-    fn attach(&mut self, knock: Knock, start: Start) {
-        let Some(socket) = self.sockets.get(&knock) else { return };
-        let named = start.call_sid.clone().or_else(|| start.parameters.get("callSid").cloned());
-        let call = match (named, &socket.hint) {
-            (Some(named), Some(hint)) if named != hint.0 => None,
-            (Some(named), _) => webhook::call_id(&named),
-            (None, hint) => hint.clone(),
-        };
-        let workflow = socket.workflow.clone();
-        match call {
-            Some(call) => {
-                let waiter = Waiter::Attach { socket: knock, start };
-                self.deliver(&call, Some(&workflow), Request::Attach, waiter);
-            }
-            None => self.close_socket(knock, 1008),
-        }
-    }
-
-    fn register_bare(&mut self, socket: Knock, workflow: WorkflowId, start: Start) {
-        let parameter = |name: &str| start.parameters.get(name).cloned();
-        let named = start.call_sid.clone().or_else(|| parameter("callSid"));
-        let Some(call) = named.as_deref().and_then(webhook::call_id) else { return };
-        let arrival = Arrival {
-            call,
-            account: start.account.clone().unwrap_or_default(),
-            from: parameter("from").unwrap_or_default(),
-            to: parameter("to").unwrap_or_default(),
-            direction: "inbound".into(),
-            status: Some(NetworkStatus::InProgress),
-            caller_name: None,
-            forwarded_from: None,
-        };
-        self.arrive(workflow, arrival, Request::Attach, Waiter::Attach { socket, start });
-    }
-
-    /// We close; the other end is told, and the call that this socket is gone.
-    fn close_socket(&mut self, knock: Knock, code: u16) {
-        if self.sockets.contains_key(&knock) {
-            self.news.push(News::SocketClosed { socket: knock, code: Some(code) });
-            self.socket_gone(knock);
-        }
-    }
-
-    fn socket_gone(&mut self, knock: Knock) {
-        let Some(socket) = self.sockets.remove(&knock) else { return };
-        if let (Some(call), Some(stream)) = (socket.call, socket.conversation.stream()) {
-            if let Some(session) = self.calls.get_mut(&call) {
-                session.sockets.remove(&stream);
-            }
-            self.turn(&call, Input::StreamDown { stream });
-        }
-    }
-
     // ---- machines
 
-    fn turn(&mut self, call: &CallId, input: Input) {
-        let mut todo = VecDeque::from([input]);
-        while let Some(input) = todo.pop_front() {
-            let Some(session) = self.calls.get_mut(call) else { return };
-            let mut effects = Vec::new();
-            session.call.handle(self.now, input, &mut effects);
-            self.perform(call, effects, &mut todo);
+    /// Everything that one machine tells another, and all inputs from outside, go one after the other.
+    fn post(&mut self, letter: Letter) {
+        self.mail.push_back(letter);
+        if std::mem::replace(&mut self.reading, true) {
+            return;
         }
+        while let Some(letter) = self.mail.pop_front() {
+            self.take(letter);
+        }
+        self.reading = false;
+    }
+
+    fn turn(&mut self, call: &CallId, input: Input) {
+        self.post(Letter::Call(call.clone(), input));
+    }
+
+    fn take(&mut self, letter: Letter) {
+        let now = self.now;
+        match letter {
+            Letter::Call(call, input) => {
+                let Some(session) = self.calls.get_mut(&call) else { return };
+                let mut effects = Vec::new();
+                session.call.handle(now, input, &mut effects);
+                self.settle(&call, effects);
+            }
+            Letter::CallIsDue(call) => {
+                let Some(session) = self.calls.get_mut(&call) else { return };
+                let mut effects = Vec::new();
+                session.call.wake(now, &mut effects);
+                self.settle(&call, effects);
+            }
+            Letter::Parent(run, input) => {
+                let Some(parent) = self.parents.get_mut(&run) else { return };
+                let mut effects = Vec::new();
+                parent.workflow.handle(now, input, &mut effects);
+                self.settle_parent(run, effects);
+            }
+            Letter::ParentIsDue(run) => {
+                let Some(parent) = self.parents.get_mut(&run) else { return };
+                let mut effects = Vec::new();
+                parent.workflow.wake(now, &mut effects);
+                self.settle_parent(run, effects);
+            }
+            Letter::Outbox(input) => {
+                let mut effects = Vec::new();
+                self.outbox.machine.handle(now, input, &mut effects);
+                self.settle_outbox(effects);
+            }
+            Letter::OutboxIsDue => {
+                let mut effects = Vec::new();
+                self.outbox.machine.wake(now, &mut effects);
+                self.settle_outbox(effects);
+            }
+            Letter::Written(Whose::Call(call)) => {
+                if let Some(session) = self.calls.get_mut(&call) {
+                    session.writing = false;
+                    self.settle(&call, Vec::new());
+                }
+            }
+            Letter::Written(Whose::Parent(run)) => {
+                if let Some(parent) = self.parents.get_mut(&run) {
+                    parent.writing = false;
+                    self.settle_parent(run, Vec::new());
+                }
+            }
+            Letter::Written(Whose::Outbox) => {
+                self.outbox.writing = false;
+                self.settle_outbox(Vec::new());
+            }
+            Letter::Written(Whose::Knock(knock)) => self.answer(knock, 200, &twiml::reject("busy")),
+            Letter::TooLate(call, ask) => {
+                if let Some(Waiting { waiter, .. }) = self.waiting.remove(&(call, ask)) {
+                    self.fail(waiter, "the answer could not be written in time");
+                }
+            }
+        }
+    }
+
+    /// As a driver does it: what is urgent goes at once, what stands behind a batch waits until it is written.
+    fn settle(&mut self, call: &CallId, effects: Vec<Effect>) {
+        let (urgent, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::is_urgent);
+        for effect in urgent {
+            if self.dies() {
+                return;
+            }
+            self.perform(call, effect);
+        }
+        if let Some(session) = self.calls.get_mut(call) {
+            session.held.extend(rest);
+        }
+        while let Some(effect) = self.calls.get_mut(call).and_then(Session::next) {
+            if self.dies() {
+                return;
+            }
+            self.perform(call, effect);
+        }
+        self.examine(call);
         self.bury(call);
     }
 
-    fn wake(&mut self, call: &CallId) {
+    fn perform(&mut self, call: &CallId, effect: Effect) {
         let Some(session) = self.calls.get_mut(call) else { return };
-        let (mut effects, mut todo) = (Vec::new(), VecDeque::new());
-        session.call.wake(self.now, &mut effects);
-        self.perform(call, effects, &mut todo);
-        match todo.pop_front() {
-            Some(first) => {
-                let rest: Vec<Input> = todo.into();
-                self.turn(call, first);
-                rest.into_iter().for_each(|input| self.turn(call, input));
+        self.examiner.performed(call, &effect);
+        match effect {
+            Effect::Record(facts) => {
+                let wall_ms = self.now.wall_ms;
+                let key = Key::Call(call.clone());
+                let mut batch = std::mem::take(&mut session.first);
+                let facts = facts.into_iter().chain(std::mem::take(&mut session.born));
+                batch.extend(facts.map(|fact| Entry { key: fact.key(&key), wall_ms, fact }));
+                let written = self.append(Whose::Call(call.clone()), batch);
+                if let Some(session) = self.calls.get_mut(call) {
+                    session.writing = !written;
+                }
             }
-            None => self.bury(call),
-        }
-    }
-
-    fn perform(&mut self, call: &CallId, effects: Vec<Effect>, todo: &mut VecDeque<Input>) {
-        for effect in effects {
-            let Some(session) = self.calls.get_mut(call) else { return };
-            match effect {
-                Effect::Record(facts) => {
-                    let wall_ms = self.now.wall_ms;
-                    let key = Key::Call(call.clone());
-                    let mut batch = std::mem::take(&mut session.first);
-                    batch.extend(facts.into_iter().map(|fact| Entry { key: fact.key(&key), wall_ms, fact }));
-                    self.append(batch);
+            Effect::Take { turn, posture, event } => {
+                if let Life::Running(run) = &mut session.life {
+                    let report = run.take(self.now, &posture, event);
+                    self.turn(call, Input::Took { turn, report });
                 }
-                Effect::Take { turn, posture, event } => {
-                    if let Some((run, born)) = session.run(self.now, &self.shelf) {
-                        let mut report = run.take(self.now, &posture, event);
-                        report.facts.splice(0..0, born);
-                        todo.push_back(Input::Took { turn, report });
-                    }
-                }
-                Effect::WaitTurn { ask, exchange, turn } => {
-                    if let Some((run, _)) = session.run(self.now, &self.shelf) {
-                        let elsewhere = run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
-                        let verbs = match elsewhere.map(|id| self.shelf.find(&id)) {
-                            None => run.wait_turn(self.now, turn + 1),
-                            Some(Some(script)) => run.wait_turn_of(self.now, turn + 1, &script.actions),
-                            Some(None) => Vec::new(),
-                        };
-                        todo.push_back(Input::Waited { ask, exchange, turn, verbs });
-                    }
-                }
-                Effect::Answer { ask, answer } => {
-                    let workflow = session.workflow.clone();
-                    self.answered(call, &workflow, ask, answer);
-                }
-                Effect::Transmit { stream, out } => {
-                    if let Some(knock) = session.sockets.get(&stream).copied() {
-                        self.send(knock, &out);
-                    }
-                }
-                Effect::CloseStream { stream, code } => {
-                    if let Some(knock) = session.sockets.remove(&stream) {
-                        self.sockets.remove(&knock);
-                        self.news.push(News::SocketClosed { socket: knock, code: Some(code) });
-                        todo.push_back(Input::StreamDown { stream });
-                    }
-                }
-                Effect::Load { sound, what } => {
-                    todo.push_back(Input::Loaded { sound, audio: Sounds.sound(&what) });
-                }
-                Effect::OpenEcho { echo } => todo.push_back(Input::EchoOpen { echo }),
-                Effect::Fetch { no, errand } => {
-                    todo.push_back(Input::Fetched { no, outcome: Elsewhere::answer(&errand) });
-                }
-                // It stays owed: who sends it is no part of this stage.
-                Effect::Deliver(_) => {}
-                Effect::OpenRecording { .. } => session.reel = Some(Reel::default()),
-                Effect::AppendRecording { pcm } => {
-                    if let Some(reel) = &mut session.reel {
-                        reel.append(pcm);
-                    }
-                }
-                Effect::CloseRecording { report } => {
-                    let report = match session.reel.take() {
-                        Some(reel) => RecordingReport { bytes: reel.bytes(), ..report },
-                        None => RecordingReport { ended_by: "failed".into(), ..report },
-                    };
-                    todo.push_back(Input::RecordingClosed { report });
-                }
-                Effect::TellParent { run, completion } => self.tell_parent(run, call, completion, todo),
-                Effect::Follow { run } => self.followers.push(run),
-                Effect::Summary(_) => {}
-                Effect::Finished => self.close_story(&Key::Call(call.clone())),
             }
+            Effect::WaitTurn { ask, exchange, turn } => {
+                let Life::Running(run) = &mut session.life else { return };
+                let elsewhere = run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
+                let verbs = match elsewhere.map(|id| self.shelf.find(&id)) {
+                    None => run.wait_turn(self.now, turn + 1),
+                    Some(Some(script)) => run.wait_turn_of(self.now, turn + 1, &script.actions),
+                    Some(None) => Vec::new(),
+                };
+                self.turn(call, Input::Waited { ask, exchange, turn, verbs });
+            }
+            Effect::Answer { ask, answer } => {
+                let workflow = session.workflow.clone();
+                self.answered(call, &workflow, ask, answer);
+            }
+            Effect::Transmit { stream, out } => {
+                if let Some(knock) = session.sockets.get(&stream).copied() {
+                    self.send(knock, &out);
+                }
+            }
+            Effect::CloseStream { stream, code } => {
+                if let Some(knock) = session.sockets.remove(&stream) {
+                    self.sockets.remove(&knock);
+                    self.say(News::SocketClosed { socket: knock, code: Some(code) });
+                    self.turn(call, Input::StreamDown { stream });
+                }
+            }
+            Effect::Load { sound, what } => {
+                self.turn(call, Input::Loaded { sound, audio: Sounds.sound(&what) });
+            }
+            Effect::OpenEcho { echo } => self.turn(call, Input::EchoOpen { echo }),
+            Effect::Fetch { no, errand } => {
+                let to = call.clone();
+                self.ask_others(&errand, |outcome| Letter::Call(to, Input::Fetched { no, outcome }));
+            }
+            Effect::Deliver(delivery) => self.owe(delivery),
+            Effect::OpenRecording { .. } => session.reel = Some(Reel::default()),
+            Effect::AppendRecording { pcm } => {
+                if let Some(reel) = &mut session.reel {
+                    reel.append(pcm);
+                }
+            }
+            Effect::CloseRecording { report } => {
+                let report = match session.reel.take() {
+                    Some(reel) => RecordingReport { bytes: reel.bytes(), ..report },
+                    None => RecordingReport { ended_by: "failed".into(), ..report },
+                };
+                self.turn(call, Input::RecordingClosed { report });
+            }
+            Effect::TellParent { run, completion } => self.tell_parent(run, call, completion),
+            Effect::Follow { run } => self.reopen(Key::Run(run)),
+            Effect::Summary(_) => {}
+            Effect::Finished => self.close_story(&Key::Call(call.clone())),
         }
     }
 
@@ -605,15 +333,14 @@ impl MachineStage {
         if let Some(socket) = self.sockets.get(&knock) {
             let mut text = String::new();
             socket.conversation.write(out, &mut text);
-            self.news.push(News::SocketText { socket: knock, text });
+            self.say(News::SocketText { socket: knock, text });
         }
     }
 
     fn bury(&mut self, call: &CallId) {
-        for run in std::mem::take(&mut self.followers) {
-            self.reopen(Key::Run(run));
-        }
-        if self.calls.get(call).is_some_and(|session| session.call.is_over())
+        let is_done =
+            |session: &Session| session.call.is_over() && session.held.is_empty() && !session.writing;
+        if self.calls.get(call).is_some_and(is_done)
             && let Some(session) = self.calls.remove(call)
         {
             self.roster.died(self.now, call, false);
@@ -624,101 +351,146 @@ impl MachineStage {
         }
     }
 
-    fn tell_parent(&mut self, run: RunId, call: &CallId, completion: Value, todo: &mut VecDeque<Input>) {
+    fn tell_parent(&mut self, run: RunId, call: &CallId, completion: Value) {
         if !self.parents.contains_key(&run) {
             let Some(workflow) = self.fold_parent(run) else { return };
-            self.parents.insert(run, workflow);
+            self.parents.insert(run, Parent::of(workflow));
         }
-        let Some(workflow) = self.parents.get_mut(&run) else { return };
-        let mut effects = Vec::new();
-        workflow.handle(self.now, workflow::Input::CallOver { call: call.clone(), completion }, &mut effects);
-        self.perform_parent(run, effects, todo);
+        let input = workflow::Input::CallOver { call: call.clone(), completion };
+        self.post(Letter::Parent(run, input));
     }
 
     fn fold_parent(&self, run: RunId) -> Option<Workflow> {
-        let entries = self.journal.read(&Key::Run(run)).ok()?;
+        let entries = self.fate.disk.journal.read(&Key::Run(run)).ok()?;
         let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
         let mut workflow = Workflow::restore(self.now, facts.iter())?;
         workflow.bind(Arc::new(self.shelf.clone()));
         Some(workflow)
     }
 
-    fn perform_parent(&mut self, run: RunId, effects: Vec<workflow::Effect>, todo: &mut VecDeque<Input>) {
-        let mut answers = Vec::new();
-        for effect in effects {
-            match effect {
-                workflow::Effect::Record(facts) => {
-                    let (key, wall_ms) = (Key::Run(run), self.now.wall_ms);
-                    let entry = |fact: Fact| Entry { key: fact.key(&key), wall_ms, fact };
-                    self.append(facts.into_iter().map(entry).collect());
-                }
-                workflow::Effect::Fetch { no, errand } => {
-                    answers.push(workflow::Input::Fetched { no, outcome: Elsewhere::answer(&errand) });
-                }
-                workflow::Effect::Deliver(_) => {}
-                workflow::Effect::Follow { run } => self.reopen(Key::Run(run)),
-                workflow::Effect::Ack { .. } => todo.push_back(Input::Acked),
-                workflow::Effect::Over { run, .. } => self.close_story(&Key::Run(run)),
+    fn settle_parent(&mut self, run: RunId, effects: Vec<workflow::Effect>) {
+        if let Some(parent) = self.parents.get_mut(&run) {
+            parent.held.extend(effects);
+        }
+        while let Some(effect) = self.parents.get_mut(&run).and_then(Parent::next) {
+            if self.dies() {
+                return;
             }
+            self.perform_parent(run, effect);
         }
-        for answer in answers {
-            let Some(workflow) = self.parents.get_mut(&run) else { return };
-            let mut effects = Vec::new();
-            workflow.handle(self.now, answer, &mut effects);
-            self.perform_parent(run, effects, todo);
-        }
-        if self.parents.get(&run).is_some_and(Machine::is_over) {
+        let is_done =
+            |parent: &Parent| parent.workflow.is_over() && parent.held.is_empty() && !parent.writing;
+        if self.parents.get(&run).is_some_and(is_done) {
             self.parents.remove(&run);
         }
     }
 
-    fn wake_parent(&mut self, run: RunId, resume: bool) {
-        let Some(workflow) = self.parents.get_mut(&run) else { return };
-        let mut effects = Vec::new();
-        if resume {
-            workflow.handle(self.now, workflow::Input::Resume, &mut effects);
-        } else {
-            workflow.wake(self.now, &mut effects);
+    fn perform_parent(&mut self, run: RunId, effect: workflow::Effect) {
+        match effect {
+            workflow::Effect::Record(facts) => {
+                let (key, wall_ms) = (Key::Run(run), self.now.wall_ms);
+                let entry = |fact: Fact| Entry { key: fact.key(&key), wall_ms, fact };
+                let written = self.append(Whose::Parent(run), facts.into_iter().map(entry).collect());
+                if let Some(parent) = self.parents.get_mut(&run) {
+                    parent.writing = !written;
+                }
+            }
+            workflow::Effect::Fetch { no, errand } => self
+                .ask_others(&errand, |outcome| Letter::Parent(run, workflow::Input::Fetched { no, outcome })),
+            workflow::Effect::Deliver(delivery) => self.owe(delivery),
+            workflow::Effect::Follow { run } => self.reopen(Key::Run(run)),
+            workflow::Effect::Ack { call } => self.turn(&call, Input::Acked),
+            workflow::Effect::Over { run, .. } => self.close_story(&Key::Run(run)),
         }
-        self.perform_parent(run, effects, &mut VecDeque::new());
     }
 
-    fn append(&mut self, batch: Vec<Entry>) {
-        // The journal in memory takes everything.
-        let _ = self.journal.append(&batch);
-        self.news.push(News::Written(batch));
+    fn owe(&mut self, delivery: Box<Delivery>) {
+        self.post(Letter::Outbox(outbox::Input::Open(vec![Row::new(delivery)])));
+    }
+
+    fn settle_outbox(&mut self, effects: Vec<outbox::Effect>) {
+        self.outbox.held.extend(effects);
+        while let Some(effect) = self.outbox.next() {
+            if self.dies() {
+                return;
+            }
+            match effect {
+                outbox::Effect::Record { id, fact } => {
+                    let wall_ms = self.now.wall_ms;
+                    let entry = Entry { key: Key::Delivery(id), wall_ms, fact: Fact::Outbox(fact) };
+                    self.outbox.writing = !self.append(Whose::Outbox, vec![entry]);
+                }
+                outbox::Effect::Send { id, attempt, call } => {
+                    self.ask_others(&Errand::Http(call), |outcome| {
+                        Letter::Outbox(outbox::Input::Sent { id, attempt, outcome })
+                    });
+                }
+                outbox::Effect::Delivered { id } => {
+                    let _ = self.fate.disk.journal.delete(&Key::Delivery(id));
+                }
+                outbox::Effect::Dead { .. } => {}
+            }
+        }
+    }
+
+    fn ask_others(&mut self, errand: &Errand, reply: impl FnOnce(Outcome) -> Letter) {
+        let asked = self.fate.others.ask(self.now.tick, errand, reply);
+        self.say(News::Asked(asked));
+        while let Some(letter) = self.fate.others.answer(self.now.tick) {
+            self.post(letter);
+        }
+    }
+
+    /// Whether the batch is on disk already; else a letter says when it is.
+    fn append(&mut self, whose: Whose, batch: Vec<Entry>) -> bool {
+        match self.fate.disk.append(self.now.tick, whose, batch) {
+            Some(written) => {
+                self.is_written(written);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn is_written(&mut self, batch: Vec<Entry>) {
+        self.examiner.written(&batch);
+        self.say(News::Written(batch));
     }
 
     fn close_story(&mut self, key: &Key) {
-        let _ = self.journal.close(key);
+        let _ = self.fate.disk.journal.close(key);
     }
 
     fn reopen(&mut self, key: Key) {
-        let entries = self.journal.read(&key).unwrap_or_default();
+        let entries = self.fate.disk.journal.read(&key).unwrap_or_default();
         match key {
             Key::Call(id) => {
                 let Some(state) = fold_call(&entries) else { return };
                 let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-                let life = match Run::restore(self.now, run_facts(facts.iter())) {
+                let config = self.call_config.clone();
+                let workflow = state.workflow.clone();
+                let (call, life) = match Run::restore(self.now, run_facts(facts.iter())) {
                     Ok(mut run) => {
                         run.bind(Arc::new(self.shelf.clone()));
-                        Life::Running(Box::new(run))
+                        (Call::restore(self.now, config, state), Life::Running(Box::new(run)))
                     }
-                    Err(_) => Life::Gone,
+                    Err(_) if state.flow_over.is_some() => {
+                        (Call::restore(self.now, config, state), Life::Gone)
+                    }
+                    Err(why) => (Call::lost(self.now, config, state, &why.to_string()), Life::Gone),
                 };
-                let workflow = state.workflow.clone();
-                let call = Call::restore(self.now, self.call_config.clone(), state);
-                let session =
-                    Session { workflow, call, life, first: Vec::new(), sockets: BTreeMap::new(), reel: None };
                 self.roster.reopen(&id);
-                self.calls.insert(id.clone(), session);
-                self.wake(&id);
+                self.calls.insert(id.clone(), Session::of(workflow, call, life));
+                self.post(Letter::CallIsDue(id));
             }
             Key::Run(run) => {
+                if self.parents.contains_key(&run) {
+                    return;
+                }
                 if let Some(workflow) = self.fold_parent(run).filter(|workflow| workflow.waiting().is_none())
                 {
-                    self.parents.insert(run, workflow);
-                    self.wake_parent(run, true);
+                    self.parents.insert(run, Parent::of(workflow));
+                    self.post(Letter::Parent(run, workflow::Input::Resume));
                 }
             }
             Key::Delivery(_) => {}
@@ -728,26 +500,47 @@ impl MachineStage {
     /// The first instant at which something of the house is due, on whole milliseconds as real timers are.
     fn due(&self) -> Option<Tick> {
         let calls = self.calls.values().filter_map(|session| session.call.wake_at());
-        let parents = self.parents.values().filter_map(Machine::wake_at);
+        let parents = self.parents.values().filter_map(|parent| parent.workflow.wake_at());
         let silent = self.sockets.values().filter(|socket| !socket.conversation.has_started());
-        let first = calls.chain(parents).chain(silent.map(|socket| socket.start_by)).min()?;
+        let asks = self.waiting.values().map(|waiting| waiting.until);
+        let others = [self.fate.due(), self.outbox.machine.wake_at()].into_iter().flatten();
+        let first = calls
+            .chain(parents)
+            .chain(silent.map(|socket| socket.start_by))
+            .chain(asks)
+            .chain(others)
+            .min()?;
         Some(Tick(first.0.div_ceil(1000) * 1000).max(self.now.tick))
     }
 
     fn advance(&mut self, to: Tick) {
-        self.now = Now { tick: to, wall_ms: WALL_MS + to.as_millis() };
+        self.now = self.fate.at(to, WALL_MS);
     }
 
     fn wake_due(&mut self) {
         let now = self.now.tick;
         let is_due = |due: Option<Tick>| due.is_some_and(|due| due <= now);
+        for (whose, batch) in self.fate.disk.written(now) {
+            self.is_written(batch);
+            self.post(Letter::Written(whose));
+        }
+        while let Some(letter) = self.fate.others.answer(now) {
+            self.post(letter);
+        }
         let calls = self.calls.iter().filter(|(_, session)| is_due(session.call.wake_at()));
         for call in calls.map(|(call, _)| call.clone()).collect::<Vec<_>>() {
-            self.wake(&call);
+            self.post(Letter::CallIsDue(call));
         }
-        let parents = self.parents.iter().filter(|(_, workflow)| is_due(workflow.wake_at()));
+        let parents = self.parents.iter().filter(|(_, parent)| is_due(parent.workflow.wake_at()));
         for run in parents.map(|(run, _)| *run).collect::<Vec<_>>() {
-            self.wake_parent(run, false);
+            self.post(Letter::ParentIsDue(run));
+        }
+        if is_due(self.outbox.machine.wake_at()) {
+            self.post(Letter::OutboxIsDue);
+        }
+        let late = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
+        for (call, ask) in late.map(|(who, _)| who.clone()).collect::<Vec<_>>() {
+            self.post(Letter::TooLate(call, ask));
         }
         let silent = self.sockets.iter();
         let silent =
@@ -756,22 +549,102 @@ impl MachineStage {
             self.close_socket(knock, 1008);
         }
     }
+
+    // ---- the process
+
+    /// An effect is about to leave. True when the process dies before it does.
+    fn dies(&mut self) -> bool {
+        if let Some((keeps, down)) = self.fate.strikes() {
+            self.end_process(keeps);
+            self.news.push(News::Died { down });
+        }
+        self.down
+    }
+
+    fn end_process(&mut self, keeps: u32) {
+        self.down = true;
+        for batch in self.fate.process_ends(usize::try_from(keeps).unwrap_or(usize::MAX)) {
+            self.examiner.written(&batch);
+            self.news.push(News::Written(batch));
+        }
+        self.roster = Roster::new(self.config.max_calls);
+        self.calls.clear();
+        self.ended.clear();
+        self.parents.clear();
+        self.outbox = Post::new();
+        self.sockets.clear();
+        self.waiting.clear();
+        self.mail.clear();
+        self.examiner.process_ended();
+    }
+
+    /// A dead process says nothing.
+    fn say(&mut self, news: News) {
+        if !self.down {
+            self.news.push(news);
+        }
+    }
+
+    /// What must hold behind every turn.
+    fn examine(&mut self, call: &CallId) {
+        if let Some(session) = self.calls.get(call) {
+            let run = if let Life::Running(run) = &session.life { Some(&**run) } else { None };
+            let is_settled = session.held.is_empty() && !session.writing;
+            self.examiner.turned(self.now, &session.call, run, is_settled);
+        }
+    }
+
+    /// What was broken of what must always hold, if it was asked for.
+    pub fn verdict(&self) -> holdline_core::invariant::Verdict {
+        self.examiner.verdict()
+    }
+
+    /// Examines every turn from here on: it costs as much as the turns themselves.
+    pub fn examined(mut self) -> MachineStage {
+        self.examiner = Examiner::watching();
+        self
+    }
+}
+
+impl Parent {
+    fn of(workflow: Workflow) -> Parent {
+        Parent { workflow, held: VecDeque::new(), writing: false }
+    }
+
+    fn next(&mut self) -> Option<workflow::Effect> {
+        if self.writing { None } else { self.held.pop_front() }
+    }
+}
+
+impl Post {
+    fn new() -> Post {
+        // As long as somebody who follows a play is willing to wait; the real ones are hours.
+        let config = OutboxConfig { retry_ms: vec![5_000, 60_000, 600_000], jitter: 0.0 };
+        Post { machine: Outbox::new(config), held: VecDeque::new(), writing: false }
+    }
+
+    fn next(&mut self) -> Option<outbox::Effect> {
+        if self.writing { None } else { self.held.pop_front() }
+    }
 }
 
 impl Session {
-    /// The run, begun if it was not, and the facts of its beginning.
-    fn run(&mut self, now: Now, shelf: &Shelf) -> Option<(&mut Run, Vec<holdline_core::fact::RunFact>)> {
-        let mut born = Vec::new();
-        if let Life::Unborn(spec) = &self.life {
-            let (mut run, facts) = Run::begin(now, (**spec).clone());
-            run.bind(Arc::new(shelf.clone()));
-            born = facts;
-            self.life = Life::Running(Box::new(run));
+    fn of(workflow: WorkflowId, call: Call, life: Life) -> Session {
+        Session {
+            workflow,
+            call,
+            life,
+            first: Vec::new(),
+            born: Vec::new(),
+            held: VecDeque::new(),
+            writing: false,
+            sockets: BTreeMap::new(),
+            reel: None,
         }
-        match &mut self.life {
-            Life::Running(run) => Some((run, born)),
-            Life::Unborn(_) | Life::Gone => None,
-        }
+    }
+
+    fn next(&mut self) -> Option<Effect> {
+        if self.writing { None } else { self.held.pop_front() }
     }
 }
 
@@ -819,27 +692,32 @@ impl Stage for MachineStage {
     }
 
     fn crash(&mut self) {
-        self.down = true;
-        self.roster = Roster::new(self.config.max_calls);
-        self.calls.clear();
-        self.ended.clear();
-        self.parents.clear();
-        self.sockets.clear();
-        self.waiting.clear();
+        self.end_process(0);
     }
 
     async fn restart(&mut self) {
         self.down = false;
-        for Listed { key, .. } in self.journal.list(Kind::Calls, None, ENDED_MAX).unwrap_or_default() {
-            let state = self.journal.read(&key).ok().and_then(|entries| fold_call(&entries));
+        self.advance(self.now.tick);
+        let journal = &self.fate.disk.journal;
+        for Listed { key, .. } in journal.list(Kind::Calls, None, ENDED_MAX).unwrap_or_default() {
+            let state = journal.read(&key).ok().and_then(|entries| fold_call(&entries));
             if let Some(CallState { arrival, workflow, over: Some(over), .. }) = state {
                 let rejected = over == CallEnd::Rejected;
                 self.ended.insert(arrival.call, Ended { workflow, rejected });
             }
         }
-        for key in self.journal.open_keys().unwrap_or_default() {
+        let open = journal.open_keys().unwrap_or_default();
+        let owed = open.iter().filter(|key| matches!(key, Key::Delivery(_)));
+        let rows: Vec<Row> =
+            owed.filter_map(|key| journal.read(key).ok()).filter_map(|entries| folded(&entries)).collect();
+        self.post(Letter::Outbox(outbox::Input::Open(rows)));
+        for key in open {
             self.reopen(key);
         }
+    }
+
+    fn befalls(&mut self, fault: &Fault) {
+        self.fate.befalls(self.now.tick, fault);
     }
 
     async fn run_until(&mut self, until: Tick) -> Vec<News> {
@@ -868,24 +746,9 @@ impl Stage for MachineStage {
             && self.calls.is_empty()
             && self.roster.is_empty()
             && self.parents.is_empty()
+            && self.outbox.machine.is_empty()
             && self.sockets.is_empty()
-    }
-}
-
-fn render(call: &CallId, workflow: &WorkflowId, plan: &Plan) -> String {
-    let token = match plan.ending {
-        Ending::Stream { .. } => Some(stream_token(&INSTANCE_KEY, call, plan.exchange)),
-        _ => None,
-    };
-    twiml::render(plan, &links(workflow, &call.0), token.as_deref())
-}
-
-fn links(workflow: &WorkflowId, call: &str) -> Links {
-    Links {
-        origin: ORIGIN.to_owned(),
-        workflow: workflow.0.clone(),
-        call: call.to_owned(),
-        return_fragment: RETURN_FRAGMENT.to_owned(),
+            && self.fate.due().is_none()
     }
 }
 
