@@ -14,7 +14,7 @@ use crate::transcript::{Act, Api, Told, Transcript, What};
 use holdline_core::fact::Entry;
 use holdline_core::{CallId, Tick};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 use world::{Asker, wire};
 
@@ -65,6 +65,10 @@ struct Player<'p, S> {
     raw_sequence: u64,
     /// The last request for a document.
     last: Option<WireRequest>,
+    /// What the house was asked and has not answered.
+    asked: BTreeSet<Knock>,
+    /// Messages until the call's socket dies.
+    socket_dies: Option<u32>,
     /// URLs of streams by document.
     streams: BTreeMap<u32, String>,
     is_down: bool,
@@ -83,6 +87,8 @@ enum Delivery {
     Restart,
     News(News),
     Refused(Knock),
+    /// Connected, and then no whole answer.
+    Broken(Knock),
     Cut(Knock),
     Knock(Knock, WireRequest),
     Text(Knock, String),
@@ -100,7 +106,8 @@ impl Delivery {
             Delivery::News(News::Upgraded { .. }) => 3,
             Delivery::News(News::SocketText { .. }) => 4,
             Delivery::News(News::SocketClosed { .. }) | Delivery::Cut(_) => 5,
-            Delivery::News(News::Answered { .. } | News::Ending { .. }) | Delivery::Refused(_) => 6,
+            Delivery::News(News::Answered { .. } | News::Ending { .. }) => 6,
+            Delivery::Refused(_) | Delivery::Broken(_) => 6,
             Delivery::News(News::Asked(_) | News::Died { .. }) => 6,
             Delivery::Knock(..) | Delivery::Text(..) | Delivery::Binary(_) | Delivery::Close(..) => 7,
         }
@@ -125,6 +132,8 @@ impl<'p, S: Stage> Player<'p, S> {
             sockets: BTreeMap::new(),
             raw_sequence: 0,
             last: None,
+            asked: BTreeSet::new(),
+            socket_dies: None,
             streams: BTreeMap::new(),
             is_down: false,
             told: Vec::new(),
@@ -156,7 +165,7 @@ impl<'p, S: Stage> Player<'p, S> {
             self.now = self.stage.now().tick;
             if !news.is_empty() {
                 for news in news {
-                    self.put(self.now + LATENCY, Delivery::News(news));
+                    self.leaves(news);
                 }
                 continue;
             }
@@ -214,12 +223,26 @@ impl<'p, S: Stage> Player<'p, S> {
                 Some(Asker::Script(name)) => self.tell(format!("{name} finds nobody")),
                 Some(Asker::Callback) | None => {}
             },
+            Delivery::Broken(knock) => match self.askers.remove(&knock) {
+                Some(Asker::Line(request)) => self.line_hears(Input::TimedOut { request }),
+                Some(Asker::LineSocket(socket)) => {
+                    self.line_hears(Input::SocketRefused { socket, status: 0 });
+                }
+                Some(Asker::Script(name)) => self.tell(format!("{name} gets no answer")),
+                Some(Asker::Callback) | None => {}
+            },
             Delivery::Cut(knock) => self.socket_ended(knock, None),
             Delivery::Knock(knock, _) if self.is_down => {
                 self.put(self.now + LATENCY, Delivery::Refused(knock));
             }
-            Delivery::Knock(knock, request) => self.stage.knock(knock, request),
-            Delivery::Text(socket, text) => self.stage.socket_text(socket, text),
+            Delivery::Knock(knock, request) => {
+                self.asked.insert(knock);
+                self.stage.knock(knock, request);
+            }
+            Delivery::Text(socket, text) => {
+                self.socket_passes(socket);
+                self.stage.socket_text(socket, text);
+            }
             Delivery::Binary(socket) => self.stage.socket_binary(socket),
             Delivery::Close(socket, code) => self.stage.socket_close(socket, code),
         }
@@ -229,13 +252,14 @@ impl<'p, S: Stage> Player<'p, S> {
         match act {
             Act::Caller(act) => self.line_hears(Input::Caller(act)),
             Act::Crash { down } => {
-                self.stage.crash();
-                for knock in self.sockets.keys().copied().collect::<Vec<_>>() {
-                    self.put(self.now + LATENCY, Delivery::Cut(knock));
+                // Who is down already cannot die once more.
+                if !self.is_down {
+                    self.stage.crash();
+                    self.is_gone(down);
                 }
-                self.is_down = true;
-                self.put(self.now + down, Delivery::Restart);
             }
+            Act::Fault(fault) => self.stage.befalls(&fault),
+            Act::SocketDies { behind } => self.socket_dies = Some(behind),
             Act::Api { what } => {
                 let knock = self.knock_of(Asker::Script("api".into()));
                 self.stage.end_call(knock, CallId(self.call.clone()), what == Api::Stops);
@@ -259,6 +283,43 @@ impl<'p, S: Stage> Player<'p, S> {
                 self.asks(&path, &all, signed, Asker::Script("the request".into()));
             }
             Act::Socket { name, does } => self.socket_acts(name, does),
+        }
+    }
+
+    /// Something has left the house, and is on its way.
+    fn leaves(&mut self, news: News) {
+        match &news {
+            News::Answered { knock, .. } | News::Upgraded { knock } => {
+                self.asked.remove(knock);
+            }
+            News::Died { down } => self.is_gone(*down),
+            _ => {}
+        }
+        self.put(self.now + LATENCY, Delivery::News(news));
+    }
+
+    /// The process is dead: its sockets are cut, nobody answers, and another one comes.
+    fn is_gone(&mut self, down: Duration) {
+        for knock in self.sockets.keys().copied().collect::<Vec<_>>() {
+            self.put(self.now + LATENCY, Delivery::Cut(knock));
+        }
+        for knock in std::mem::take(&mut self.asked) {
+            self.put(self.now + LATENCY, Delivery::Broken(knock));
+        }
+        self.is_down = true;
+        self.put(self.now + down, Delivery::Restart);
+    }
+
+    /// A message of the call's socket is on its way: it may be the last one.
+    fn socket_passes(&mut self, knock: Knock) {
+        let is_calls = matches!(self.sockets.get(&knock), Some(Asker::LineSocket(_)));
+        match &mut self.socket_dies {
+            Some(0) if is_calls => {
+                self.socket_dies = None;
+                self.line_hears(Input::Caller(CallerAct::DropsSocket));
+            }
+            Some(behind) if is_calls => *behind -= 1,
+            _ => {}
         }
     }
 
@@ -373,6 +434,7 @@ impl<'p, S: Stage> Player<'p, S> {
                 }
             }
             News::SocketText { socket, text } => {
+                self.socket_passes(socket);
                 // What a socket of the script's own is sent is nobody's sound.
                 if let Some(Asker::LineSocket(id)) = self.sockets.get(&socket) {
                     let socket = *id;
@@ -384,7 +446,8 @@ impl<'p, S: Stage> Player<'p, S> {
                 self.askers.remove(&knock);
                 self.tell(format!("api answers: {text}"));
             }
-            News::Asked(_) | News::Died { .. } => {}
+            News::Asked(_) => {}
+            News::Died { .. } => self.tell("the server dies"),
         }
     }
 

@@ -13,6 +13,7 @@
 //! ```
 
 pub mod diff;
+mod fault;
 mod head;
 mod script;
 pub mod telling;

@@ -3,6 +3,7 @@
 use super::{Error, seconds, unquoted, words};
 use crate::network::Script;
 use crate::network::caller::Act as CallerAct;
+use crate::stage::fate::Fault;
 use holdline_core::Tick;
 use std::time::Duration;
 
@@ -42,6 +43,12 @@ pub enum Act {
     },
     Api {
         what: Api,
+    },
+    /// Something goes wrong in the house, or with those that it asks.
+    Fault(Fault),
+    /// The call's socket dies without a word behind so many more messages, whoever sends them.
+    SocketDies {
+        behind: u32,
     },
     /// A socket of its own, or (`None`) the call's.
     Socket {
@@ -109,9 +116,16 @@ pub(super) fn parse(lines: &[&str], from: usize) -> Result<Vec<Cue>, Error> {
 fn act(text: &str) -> Result<Act, String> {
     let words = words(text)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let Some(fault) = super::fault::parse(&words) {
+        return fault.map(Act::Fault);
+    }
     match words.as_slice() {
         ["caller", ..] => caller(text.trim_start_matches("caller")),
         ["network", "drops", "the", "socket"] => caller("drops the socket"),
+        ["network", "drops", "the", "socket", "behind", number, "messages"] => {
+            let behind = number.parse().map_err(|_| format!("expected how many, got `{number}`"))?;
+            Ok(Act::SocketDies { behind })
+        }
         ["network", "loses", "a", "request"] => caller("loses a request"),
         ["network", "posts", status] => Ok(Act::Posts { status: (*status).to_owned(), call: None }),
         ["network", "posts", status, "of", "call", call] => {
@@ -128,7 +142,7 @@ fn act(text: &str) -> Result<Act, String> {
             Ok(Act::Socket { name: Some((*name).to_owned()), does: socket(rest)? })
         }
         ["socket", rest @ ..] => Ok(Act::Socket { name: None, does: socket(rest)? }),
-        _ => Err(format!("expected what caller, network, stranger, server, api or socket do, got `{text}`")),
+        _ => Err(format!("expected what caller, network, stranger, server, api, disk, others, clock or socket do, got `{text}`")),
     }
 }
 
