@@ -79,7 +79,7 @@ struct Session {
     /// The first facts of the flow, likewise, behind them.
     born: Vec<Fact>,
     /// Effects behind a batch that is being written.
-    held: VecDeque<Effect>,
+    held: VecDeque<(u64, Effect)>,
     writing: bool,
     sockets: BTreeMap<StreamNo, Knock>,
     reel: Option<Reel>,
@@ -88,14 +88,14 @@ struct Session {
 /// A main workflow and what waits behind its batch.
 struct Parent {
     workflow: Workflow,
-    held: VecDeque<workflow::Effect>,
+    held: VecDeque<(u64, workflow::Effect)>,
     writing: bool,
 }
 
 /// The outbox, likewise.
 struct Post {
     machine: Outbox,
-    held: VecDeque<outbox::Effect>,
+    held: VecDeque<(u64, outbox::Effect)>,
     writing: bool,
 }
 
@@ -233,32 +233,32 @@ impl MachineStage {
 
     /// As a driver does it: what is urgent goes at once, what stands behind a batch waits until it is written.
     fn settle(&mut self, call: &CallId, effects: Vec<Effect>) {
+        let decided_ms = self.now.wall_ms;
         let (urgent, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::is_urgent);
         for effect in urgent {
             if self.dies() {
                 return;
             }
-            self.perform(call, effect);
+            self.perform(call, decided_ms, effect);
         }
         if let Some(session) = self.calls.get_mut(call) {
-            session.held.extend(rest);
+            session.held.extend(rest.into_iter().map(|effect| (decided_ms, effect)));
         }
-        while let Some(effect) = self.calls.get_mut(call).and_then(Session::next) {
+        while let Some((decided_ms, effect)) = self.calls.get_mut(call).and_then(Session::next) {
             if self.dies() {
                 return;
             }
-            self.perform(call, effect);
+            self.perform(call, decided_ms, effect);
         }
         self.examine(call);
         self.bury(call);
     }
 
-    fn perform(&mut self, call: &CallId, effect: Effect) {
+    fn perform(&mut self, call: &CallId, wall_ms: u64, effect: Effect) {
         let Some(session) = self.calls.get_mut(call) else { return };
         self.examiner.performed(call, &effect);
         match effect {
             Effect::Record(facts) => {
-                let wall_ms = self.now.wall_ms;
                 let key = Key::Call(call.clone());
                 let mut batch = std::mem::take(&mut session.first);
                 let facts = facts.into_iter().chain(std::mem::take(&mut session.born));
@@ -370,13 +370,14 @@ impl MachineStage {
 
     fn settle_parent(&mut self, run: RunId, effects: Vec<workflow::Effect>) {
         if let Some(parent) = self.parents.get_mut(&run) {
-            parent.held.extend(effects);
+            let decided_ms = self.now.wall_ms;
+            parent.held.extend(effects.into_iter().map(|effect| (decided_ms, effect)));
         }
-        while let Some(effect) = self.parents.get_mut(&run).and_then(Parent::next) {
+        while let Some((decided_ms, effect)) = self.parents.get_mut(&run).and_then(Parent::next) {
             if self.dies() {
                 return;
             }
-            self.perform_parent(run, effect);
+            self.perform_parent(run, decided_ms, effect);
         }
         let is_done =
             |parent: &Parent| parent.workflow.is_over() && parent.held.is_empty() && !parent.writing;
@@ -385,10 +386,10 @@ impl MachineStage {
         }
     }
 
-    fn perform_parent(&mut self, run: RunId, effect: workflow::Effect) {
+    fn perform_parent(&mut self, run: RunId, wall_ms: u64, effect: workflow::Effect) {
         match effect {
             workflow::Effect::Record(facts) => {
-                let (key, wall_ms) = (Key::Run(run), self.now.wall_ms);
+                let key = Key::Run(run);
                 let entry = |fact: Fact| Entry { key: fact.key(&key), wall_ms, fact };
                 let written = self.append(Whose::Parent(run), facts.into_iter().map(entry).collect());
                 if let Some(parent) = self.parents.get_mut(&run) {
@@ -409,14 +410,14 @@ impl MachineStage {
     }
 
     fn settle_outbox(&mut self, effects: Vec<outbox::Effect>) {
-        self.outbox.held.extend(effects);
-        while let Some(effect) = self.outbox.next() {
+        let decided_ms = self.now.wall_ms;
+        self.outbox.held.extend(effects.into_iter().map(|effect| (decided_ms, effect)));
+        while let Some((wall_ms, effect)) = self.outbox.next() {
             if self.dies() {
                 return;
             }
             match effect {
                 outbox::Effect::Record { id, fact } => {
-                    let wall_ms = self.now.wall_ms;
                     let entry = Entry { key: Key::Delivery(id), wall_ms, fact: Fact::Outbox(fact) };
                     self.outbox.writing = !self.append(Whose::Outbox, vec![entry]);
                 }
@@ -611,7 +612,7 @@ impl Parent {
         Parent { workflow, held: VecDeque::new(), writing: false }
     }
 
-    fn next(&mut self) -> Option<workflow::Effect> {
+    fn next(&mut self) -> Option<(u64, workflow::Effect)> {
         if self.writing { None } else { self.held.pop_front() }
     }
 }
@@ -623,7 +624,7 @@ impl Post {
         Post { machine: Outbox::new(config), held: VecDeque::new(), writing: false }
     }
 
-    fn next(&mut self) -> Option<outbox::Effect> {
+    fn next(&mut self) -> Option<(u64, outbox::Effect)> {
         if self.writing { None } else { self.held.pop_front() }
     }
 }
@@ -643,7 +644,7 @@ impl Session {
         }
     }
 
-    fn next(&mut self) -> Option<Effect> {
+    fn next(&mut self) -> Option<(u64, Effect)> {
         if self.writing { None } else { self.held.pop_front() }
     }
 }

@@ -142,7 +142,9 @@ fn act(text: &str) -> Result<Act, String> {
             Ok(Act::Socket { name: Some((*name).to_owned()), does: socket(rest)? })
         }
         ["socket", rest @ ..] => Ok(Act::Socket { name: None, does: socket(rest)? }),
-        _ => Err(format!("expected what caller, network, stranger, server, api, disk, others, clock or socket do, got `{text}`")),
+        _ => Err(format!(
+            "expected what caller, network, stranger, server, api, disk, others, clock or socket do, got `{text}`"
+        )),
     }
 }
 
