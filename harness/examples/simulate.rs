@@ -11,17 +11,23 @@ struct Options {
     from: u64,
     seeds: u64,
     threads: u64,
-    /// Print the story of one seed, and nothing else.
+    /// Tell the story of one seed, and nothing else.
     show: Option<u64>,
+    /// Perform this file, and tell what comes out.
+    play: Option<String>,
     /// Stop after so many failures.
     failures: u64,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { from: 0, seeds: 1000, threads: 2, show: None, failures: 1 };
+    let mut options = Options { from: 0, seeds: 1000, threads: 2, show: None, play: None, failures: 1 };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let value = words.next().ok_or_else(|| format!("expected a number after {word}"))?;
+        let value = words.next().ok_or_else(|| format!("expected a value after {word}"))?;
+        if word == "--play" {
+            options.play = Some(value);
+            continue;
+        }
         let value = value.parse::<u64>().map_err(|_| format!("expected a number, got `{value}`"))?;
         match word.as_str() {
             "--from" => options.from = value,
@@ -39,6 +45,12 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
+fn show(story: &str) {
+    let (told, verdict) = sim::tell(story);
+    let verdict = verdict.map_or_else(|broken| broken.to_string(), |()| "as it must be".to_owned());
+    println!("{told}\n{verdict}");
+}
+
 fn main() {
     let options = match options() {
         Ok(options) => options,
@@ -47,8 +59,15 @@ fn main() {
             std::process::exit(2);
         }
     };
+    if let Some(file) = options.play {
+        match std::fs::read_to_string(&file) {
+            Ok(story) => show(&story),
+            Err(why) => eprintln!("{file}: {why}"),
+        }
+        return;
+    }
     if let Some(seed) = options.show {
-        print!("{}", sim::story(seed));
+        show(&sim::story(seed));
         return;
     }
     // A panic is a failure like any other, and told with its story.

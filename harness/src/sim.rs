@@ -41,6 +41,17 @@ pub fn simulate(seed: u64) -> Result<(), Failure> {
 
 /// Performs a story and judges it.
 pub fn perform(story: &str) -> Result<(), Broken> {
+    tell(story).1
+}
+
+/// The story with what comes out, and the verdict.
+pub fn tell(story: &str) -> (String, Result<(), Broken>) {
+    let mut told = String::new();
+    let verdict = lived(story, &mut told);
+    (told, verdict)
+}
+
+fn lived(story: &str, told: &mut String) -> Result<(), Broken> {
     let broken = |rule, what: String| Broken { rule, what };
     let read = |name: &str| Err(std::io::Error::other(format!("{name}: a simulated story has no files")));
     let transcript = Transcript::parse(story, &read).map_err(|why| broken(STORY, why.to_string()))?;
@@ -49,10 +60,13 @@ pub fn perform(story: &str) -> Result<(), Broken> {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         let mut watched = Watched::new(MachineStage::new(house, shelf).examined());
         let play = play(&transcript, &mut watched).now_or_never()?;
-        Some(check::judge(&play, &watched))
+        Some((transcript.render(&play.told), check::judge(&play, &watched)))
     }));
     match lived {
-        Ok(Some(verdict)) => verdict,
+        Ok(Some((text, verdict))) => {
+            *told = text;
+            verdict
+        }
         Ok(None) => Err(broken("a play waits for nothing", String::new())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();

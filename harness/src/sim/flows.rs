@@ -178,7 +178,10 @@ impl Writer<'_> {
             27 => return self.loops(&name, prefix),
             28 => return self.chooses(&name, prefix),
             29 if self.dice.percent(40) => {
-                let kind = self.dice.one_of(&["hangup", "stop", "terminate", "block"], "hangup");
+                // A block outside of the call's own run waits for ever.
+                let kinds = ["hangup", "stop", "terminate", "block"];
+                let kinds = if prefix == "s" { &kinds[..] } else { &kinds[..3] };
+                let kind = self.dice.one_of(kinds, "hangup");
                 format!("type: {kind}, name: {name}")
             }
             _ => format!("type: empty, name: {name}"),

@@ -50,8 +50,8 @@ pub(super) enum Whose {
     Call(CallId),
     Parent(RunId),
     Outbox,
-    /// Whoever asked this is told once the batch is written.
-    Knock(Knock),
+    /// A call that found no room; whoever asked for a document is told so once it is written.
+    TurnedAway(CallId, Option<Knock>),
 }
 
 /// One message to one machine.

@@ -155,6 +155,9 @@ impl MachineStage {
 
     /// Everything that one machine tells another, and all inputs from outside, go one after the other.
     fn post(&mut self, letter: Letter) {
+        if self.down {
+            return;
+        }
         self.mail.push_back(letter);
         if std::mem::replace(&mut self.reading, true) {
             return;
@@ -222,7 +225,12 @@ impl MachineStage {
                 self.outbox.writing = false;
                 self.settle_outbox(Vec::new());
             }
-            Letter::Written(Whose::Knock(knock)) => self.answer(knock, 200, &twiml::reject("busy")),
+            Letter::Written(Whose::TurnedAway(call, knock)) => {
+                self.close_story(&Key::Call(call));
+                if let Some(knock) = knock {
+                    self.answer(knock, 200, &twiml::reject("busy"));
+                }
+            }
             Letter::TooLate(call, ask) => {
                 if let Some(Waiting { waiter, .. }) = self.waiting.remove(&(call, ask)) {
                     self.fail(waiter, "the answer could not be written in time");
@@ -467,6 +475,10 @@ impl MachineStage {
         match key {
             Key::Call(id) => {
                 let Some(state) = fold_call(&entries) else { return };
+                if state.over == Some(CallEnd::Rejected) {
+                    self.close_story(&Key::Call(id)); // turned away, and nothing more
+                    return;
+                }
                 let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
                 let config = self.call_config.clone();
                 let workflow = state.workflow.clone();
@@ -521,8 +533,12 @@ impl MachineStage {
     fn wake_due(&mut self) {
         let now = self.now.tick;
         let is_due = |due: Option<Tick>| due.is_some_and(|due| due <= now);
+        let mut owners = Vec::new();
         for (whose, batch) in self.fate.disk.written(now) {
             self.is_written(batch);
+            owners.push(whose);
+        }
+        for whose in owners {
             self.post(Letter::Written(whose));
         }
         while let Some(letter) = self.fate.others.answer(now) {
@@ -655,6 +671,9 @@ impl Stage for MachineStage {
     }
 
     fn knock(&mut self, knock: Knock, request: WireRequest) {
+        if self.down {
+            return; // whoever hears of the death next tells who asked
+        }
         let header = |name: &str| request.header(name);
         let asked = front::Request {
             method: request.method,
@@ -713,6 +732,9 @@ impl Stage for MachineStage {
             owed.filter_map(|key| journal.read(key).ok()).filter_map(|entries| folded(&entries)).collect();
         self.post(Letter::Outbox(outbox::Input::Open(rows)));
         for key in open {
+            if self.down {
+                break; // it died while it was getting up
+            }
             self.reopen(key);
         }
     }

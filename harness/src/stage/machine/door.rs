@@ -143,14 +143,16 @@ impl MachineStage {
                     None => {
                         let run = RunId(self.mint.next(self.now.wall_ms));
                         let batch = turned_away(self.now, arrival, workflow.clone(), run);
-                        let told = match &waiter {
-                            Waiter::Document { knock } => *knock,
-                            _ => 0,
+                        let document = match &waiter {
+                            Waiter::Document { knock } => Some(*knock),
+                            _ => None,
                         };
-                        let written = self.append(Whose::Knock(told), batch);
-                        self.close_story(&Key::Call(call.clone()));
-                        self.ended.insert(call, Ended { workflow, rejected: true });
-                        if written || !matches!(waiter, Waiter::Document { .. }) {
+                        self.ended.insert(call.clone(), Ended { workflow, rejected: true });
+                        let whose = Whose::TurnedAway(call, document);
+                        if self.append(whose.clone(), batch) {
+                            self.post(Letter::Written(whose));
+                        }
+                        if document.is_none() {
                             self.not_here(waiter, &NotHere::TurnedAway);
                         }
                     }
