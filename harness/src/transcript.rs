@@ -69,6 +69,11 @@ impl Transcript {
         Ok(Transcript { preamble, head, cues })
     }
 
+    /// Something goes wrong inside the house, which only the bare machines can be made to suffer.
+    pub fn is_for_machines(&self) -> bool {
+        self.cues.iter().any(|cue| matches!(cue.act, Act::Fault(_)))
+    }
+
     /// The whole file, with what came out.
     pub fn render(&self, play: &[Told]) -> String {
         let mut text = self.preamble.clone();

@@ -51,6 +51,7 @@ fn see(books: &mut Books, wires: &mut Wires, others: &mut Others, saw: &Saw) -> 
     match saw {
         Saw::Asked(knock, request) => wires.asked(*knock, request),
         Saw::Heard(socket, text) => wires.heard(*socket, text),
+        Saw::Wished(knock) => wires.wished(*knock),
         Saw::Crashed => wires.crashed(),
         Saw::News(News::Written(batch)) => {
             wires.written();

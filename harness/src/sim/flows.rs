@@ -177,7 +177,7 @@ impl Writer<'_> {
             }
             27 => return self.loops(&name, prefix),
             28 => return self.chooses(&name, prefix),
-            29 if self.dice.percent(40) => {
+            29 if self.dice.percent(80) => {
                 // A block outside of the call's own run waits for ever.
                 let kinds = ["hangup", "stop", "terminate", "block"];
                 let kinds = if prefix == "s" { &kinds[..] } else { &kinds[..3] };

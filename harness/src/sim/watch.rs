@@ -9,6 +9,8 @@ use holdline_core::{CallId, Now, Tick};
 pub enum Saw {
     Asked(Knock, WireRequest),
     Heard(Knock, String),
+    /// Somebody wants the call to end.
+    Wished(Knock),
     News(News),
     Crashed,
 }
@@ -52,6 +54,7 @@ impl<S: Stage> Stage for Watched<S> {
     }
 
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool) {
+        self.note(Saw::Wished(knock));
         self.stage.end_call(knock, call, stop);
     }
 

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub(super) struct Wires {
     requests: BTreeMap<Knock, WireRequest>,
+    wishes: BTreeSet<Knock>,
     /// Documents by call and number, as they were first given.
     documents: BTreeMap<(CallId, u32), String>,
     /// Wait documents by their address.
@@ -38,6 +39,10 @@ impl Wires {
         self.requests.insert(knock, request.clone());
     }
 
+    pub fn wished(&mut self, knock: Knock) {
+        self.wishes.insert(knock);
+    }
+
     pub fn written(&mut self) {
         self.batches += 1;
     }
@@ -49,6 +54,9 @@ impl Wires {
     }
 
     pub fn answered(&mut self, books: &Books, knock: Knock, status: u16, body: &str) -> Verdict {
+        if self.wishes.remove(&knock) {
+            return Ok(());
+        }
         let Some(request) = self.requests.remove(&knock) else {
             return holds(false, "an answer is to a question", || format!("{status} {body}"));
         };
