@@ -23,6 +23,8 @@ const LATENCY: Duration = Duration::from_millis(1);
 /// Messages of a stream after its first ones: out of step with the house's own 20 ms, so that no two frames of
 /// opposite directions meet in one instant.
 const STREAM_LATENCY: Duration = Duration::from_millis(3);
+/// By what the network tells a retry from a new request.
+const IDEMPOTENCY_HEADER: &str = "I-Twilio-Idempotency-Token";
 /// Once nothing more is to come from outside, the house is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
 /// A play that is longer than this has a house that never gets empty.
@@ -63,8 +65,8 @@ struct Player<'p, S> {
     sockets: BTreeMap<Knock, Asker>,
     /// Of raw sockets: how many messages they have sent.
     raw_sequence: u64,
-    /// The last request for a document.
-    last: Option<WireRequest>,
+    /// Requests for documents.
+    documents: Vec<WireRequest>,
     /// What the house was asked and has not answered.
     asked: BTreeSet<Knock>,
     /// Messages until the call's socket dies.
@@ -131,7 +133,7 @@ impl<'p, S: Stage> Player<'p, S> {
             askers: BTreeMap::new(),
             sockets: BTreeMap::new(),
             raw_sequence: 0,
-            last: None,
+            documents: Vec::new(),
             asked: BTreeSet::new(),
             socket_dies: None,
             streams: BTreeMap::new(),
@@ -264,13 +266,15 @@ impl<'p, S: Stage> Player<'p, S> {
                 let knock = self.knock_of(Asker::Script("api".into()));
                 self.stage.end_call(knock, CallId(self.call.clone()), what == Api::Stops);
             }
-            Act::Repeats => match self.last.clone() {
-                Some(request) => {
-                    let knock = self.knock_of(Asker::Script("the repetition".into()));
-                    self.put(self.now + LATENCY, Delivery::Knock(knock, request));
-                }
-                None => self.tell("warning: nothing was asked yet"),
-            },
+            Act::Repeats => self.repeats(self.documents.last().cloned()),
+            Act::RepeatsAnew { number } => {
+                let asked = number.checked_sub(1).and_then(|place| self.documents.get(place));
+                let anew = asked.cloned().map(|mut request| {
+                    request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(IDEMPOTENCY_HEADER));
+                    request
+                });
+                self.repeats(anew);
+            }
             Act::Posts { status, call } => {
                 let call = call.unwrap_or_else(|| self.call.clone());
                 let fields = [("CallSid", call.as_str()), ("CallStatus", status.as_str())];
@@ -296,6 +300,16 @@ impl<'p, S: Stage> Player<'p, S> {
             _ => {}
         }
         self.put(self.now + LATENCY, Delivery::News(news));
+    }
+
+    fn repeats(&mut self, request: Option<WireRequest>) {
+        match request {
+            Some(request) => {
+                let knock = self.knock_of(Asker::Script("the repetition".into()));
+                self.put(self.now + LATENCY, Delivery::Knock(knock, request));
+            }
+            None => self.tell("warning: that was not asked yet"),
+        }
     }
 
     /// The process is dead: its sockets are cut, nobody answers, and another one comes.
@@ -393,7 +407,7 @@ impl<'p, S: Stage> Player<'p, S> {
         let id = request.id;
         let request = wire::of(request);
         if !request.target.starts_with("/webhooks/twilio/") {
-            self.last = Some(request.clone());
+            self.documents.push(request.clone());
         }
         let knock = self.knock_of(Asker::Line(id));
         self.put(self.now + LATENCY, Delivery::Knock(knock, request));

@@ -77,15 +77,12 @@ impl Swarm {
         }
         if self.requests {
             for _ in 0..dice.between(1, 3) {
-                let cue = dice.one_of(
-                    &[
-                        "network repeats the last request",
-                        "network repeats the last request",
-                        "network loses a request",
-                    ],
-                    "",
-                );
-                put(dice, cue.to_owned());
+                let cue = match dice.below(5) {
+                    0..=1 => "network repeats the last request".to_owned(),
+                    2..=3 => format!("network repeats request {}", dice.between(1, 3)),
+                    _ => "network loses a request".to_owned(),
+                };
+                put(dice, cue);
             }
         }
         if self.sockets {

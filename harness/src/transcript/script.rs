@@ -30,6 +30,10 @@ pub enum Act {
     },
     /// The last request for a document, byte for byte.
     Repeats,
+    /// The request for a document of this number, from 1, as if it were a new one: nothing in it says that it is not.
+    RepeatsAnew {
+        number: usize,
+    },
     /// A request of the script's own; a stranger's is not signed.
     Asks {
         path: String,
@@ -132,6 +136,10 @@ fn act(text: &str) -> Result<Act, String> {
             Ok(Act::Posts { status: (*status).to_owned(), call: Some((*call).to_owned()) })
         }
         ["network", "repeats", "the", "last", "request"] => Ok(Act::Repeats),
+        ["network", "repeats", "request", number] => {
+            let number = number.parse().map_err(|_| format!("expected which one, got `{number}`"))?;
+            Ok(Act::RepeatsAnew { number })
+        }
         ["network", "asks", path, rest @ ..] => asks(path, rest, true),
         ["stranger", "asks", path, rest @ ..] => asks(path, rest, false),
         ["server", "crashes"] => Ok(Act::Crash { down: Duration::ZERO }),

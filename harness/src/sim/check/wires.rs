@@ -15,6 +15,8 @@ pub(super) struct Wires {
     wishes: BTreeSet<Knock>,
     /// Documents by call and number, as they were first given.
     documents: BTreeMap<(CallId, u32), String>,
+    /// What was given to whoever came back from a document.
+    returns: BTreeMap<(CallId, u32), u32>,
     /// Wait documents by their address.
     waits: BTreeMap<String, String>,
     /// Acknowledged notices, by call.
@@ -120,6 +122,12 @@ impl Wires {
                 holds(book.given >= number, "nobody is answered before it is written", || {
                     format!("{call}: document {number}, on disk are {}", book.given)
                 })?;
+                if let Some(asked) = request.returns_from() {
+                    let gets = *self.returns.entry((call.clone(), asked)).or_insert(number);
+                    holds(gets == number, "the same question gets the same document", || {
+                        format!("{}: document {gets}, then {number}", request.target)
+                    })?;
+                }
                 let first = self.documents.entry((call.clone(), number)).or_insert_with(|| body.to_owned());
                 holds(first == body, "the same question gets the same document", || {
                     format!("document {number}: {first}, then {body}")
@@ -205,6 +213,12 @@ fn payload(text: &str) -> Option<String> {
 impl WireRequest {
     fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The document that this request says it comes back from.
+    fn returns_from(&self) -> Option<u32> {
+        let (_, rest) = self.target.split_once("/next?x=")?;
+        rest.split('&').next()?.parse().ok()
     }
 
     fn field(&self, wanted: &str) -> Option<String> {
