@@ -226,6 +226,9 @@ impl MachineStage {
                 self.settle_outbox(Vec::new());
             }
             Letter::Written(Whose::TurnedAway(call, knock)) => {
+                if self.dies() {
+                    return;
+                }
                 self.close_story(&Key::Call(call));
                 if let Some(knock) = knock {
                     self.answer(knock, 200, &twiml::reject("busy"));
