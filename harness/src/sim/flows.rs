@@ -11,7 +11,7 @@ pub(super) struct Flows {
 }
 
 pub(super) fn draw(dice: &mut Dice) -> Flows {
-    let mut writer = Writer { dice, text: String::new(), count: 0, nested: 0 };
+    let mut writer = Writer { dice, text: String::new(), count: 0, nested: 0, fetched: false };
     let has_main = writer.dice.percent(80);
     if has_main {
         writer.main();
@@ -27,6 +27,8 @@ struct Writer<'d> {
     text: String,
     count: u32,
     nested: u32,
+    /// The child's actions were put into the story itself: once, or they would ask the same in two steps.
+    fetched: bool,
 }
 
 /// Most actions of one list.
@@ -110,7 +112,7 @@ impl Writer<'_> {
     fn any(&mut self, prefix: &str, depth: usize) {
         let name = self.name(prefix);
         let ms = self.dice.one_of(&[200, 500, 1000, 2000, 3000], 500);
-        let action = match self.dice.below(if depth == 0 { 30 } else { 22 }) {
+        let action = match self.dice.below(if depth == 0 { 33 } else { 22 }) {
             0..=2 => {
                 let digits = self.dice.one_of(&["", ", digits_handle: next", ", async: true"], "");
                 format!("type: talk, name: {name}, parameters: {{ text: \"Hello there\"{digits} }}")
@@ -177,7 +179,16 @@ impl Writer<'_> {
             }
             27 => return self.loops(&name, prefix),
             28 => return self.chooses(&name, prefix),
-            29 if self.dice.percent(80) => {
+            29 if self.nested == 0 && !std::mem::replace(&mut self.fetched, true) => {
+                format!("type: fetch_flow, name: {name}, parameters: {{ flow_id: child }}")
+            }
+            30 => {
+                self.action(depth, &format!("type: talk, name: {name}, parameters: {{ text: \"Again\" }}"));
+                let jump = self.name(prefix);
+                let count = self.dice.between(1, 2);
+                format!("type: goto, name: {jump}, parameters: {{ target_id: {name}, loop_count: {count} }}")
+            }
+            31 if self.dice.percent(80) => {
                 // A block outside of the call's own run waits for ever.
                 let kinds = ["hangup", "stop", "terminate", "block"];
                 let kinds = if prefix == "s" { &kinds[..] } else { &kinds[..3] };

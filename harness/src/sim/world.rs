@@ -170,7 +170,7 @@ impl Swarm {
     /// Sockets and calls that nobody expects.
     fn strangers(&self, dice: &mut Dice, called: &str, cues: &mut Vec<(u64, String)>) {
         let began = moment(dice);
-        match dice.below(5) {
+        match dice.below(6) {
             0 => {
                 cues.push((began, "socket A opens with a wrong token".to_owned()));
             }
@@ -199,6 +199,15 @@ impl Swarm {
                     cues.push((began + dice.below(9000), format!("network posts completed of call {call}")));
                 }
             }
+            4 => {
+                let path = dice.one_of(&["/ws", "/webhooks/story/wss", "/webhooks/main/wss"], "/ws");
+                cues.push((began, format!("socket A opens {path}")));
+                let of = dice.one_of(&["", " for CA00000000000000000000000000000003"], "");
+                cues.push((began + dice.between(5, 3000), format!("socket A starts{of}")));
+                if dice.percent(60) {
+                    cues.push((began + dice.between(3000, 9000), "socket A stops".to_owned()));
+                }
+            }
             _ => {
                 cues.push((
                     began,
@@ -221,8 +230,11 @@ fn head(dice: &mut Dice, swarm: &Swarm, text: &mut String) {
         text.push_str(line);
         text.push('\n');
     };
-    let every = dice.one_of(&["1s", "1s", "500ms", "200ms"], "1s");
-    line(&format!("network sends silence every {every}"));
+    // A frame every 20 ms, as on a real line, costs the most and shows little more.
+    if dice.percent(95) {
+        let every = dice.one_of(&["1s", "1s", "500ms", "200ms"], "1s");
+        line(&format!("network sends silence every {every}"));
+    }
     match dice.below(4) {
         0 => line("network on_abrupt_close action"),
         1 => line("network on_abrupt_close end"),
@@ -274,6 +286,7 @@ fn head(dice: &mut Dice, swarm: &Swarm, text: &mut String) {
     }
     if dice.percent(10) {
         line("config bare_streams true");
+        line("config default_workflow story");
     }
 }
 
