@@ -1,5 +1,5 @@
-//! Two hundred simulated worlds. `cargo run --release -p holdline-harness --example simulate` lives through as many as
-//! there is time for.
+//! Two hundred simulated worlds, or as many as `SEEDS` says. `cargo run --release -p holdline-harness --example simulate`
+//! lives through as many as there is time for.
 
 use holdline_harness::sim;
 
@@ -7,7 +7,8 @@ const SEEDS: u64 = 200;
 
 #[test]
 fn whatever_befalls_a_house_the_world_sees_what_the_contract_allows() {
-    for seed in 0..SEEDS {
+    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
+    for seed in 0..seeds {
         if let Err(failure) = sim::simulate(seed) {
             panic!("seed {seed} broke a rule: {}\n\n{}", failure.broken, failure.story);
         }
