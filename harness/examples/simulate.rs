@@ -3,6 +3,8 @@
 //! Two threads share the seeds, or as many as `--threads` says. A failure is printed with its seed and the story that
 //! shows it; the process then ends with 1.
 
+#![allow(clippy::disallowed_methods)] // it tells how long it took, in real time
+
 use holdline_harness::sim;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
