@@ -3,6 +3,7 @@
 use crate::stage::fate::Fault;
 use crate::stage::{Knock, News, Stage, WireRequest};
 use holdline_core::{CallId, Now, Tick};
+use std::time::Duration;
 
 /// What the witness saw.
 #[derive(Debug, Clone)]
@@ -51,6 +52,26 @@ impl<S: Stage> Stage for Watched<S> {
 
     fn socket_close(&mut self, socket: Knock, code: Option<u16>) {
         self.stage.socket_close(socket, code);
+    }
+
+    fn socket_stalls(&mut self, socket: Knock, stalls: bool) {
+        self.stage.socket_stalls(socket, stalls);
+    }
+
+    fn panic(&mut self, call: CallId) {
+        self.stage.panic(call);
+    }
+
+    fn drain(&mut self) {
+        self.stage.drain();
+    }
+
+    fn hand_over(&mut self) {
+        self.stage.hand_over();
+    }
+
+    async fn stand_still(&mut self, span: Duration) {
+        self.stage.stand_still(span).await;
     }
 
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool) {

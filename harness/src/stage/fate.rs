@@ -123,6 +123,16 @@ impl Disk {
         written
     }
 
+    /// Everything that waits is written now.
+    pub fn flush(&mut self) -> Vec<(Whose, Vec<Entry>)> {
+        self.commit = None;
+        let waiting: Vec<_> = self.waiting.drain(..).collect();
+        for (_, batch) in &waiting {
+            self.write(batch);
+        }
+        waiting
+    }
+
     /// The process dies. What was not acknowledged is torn off, but for the first `keeps` batches.
     pub fn tear(&mut self, keeps: usize) -> Vec<Vec<Entry>> {
         self.commit = None;

@@ -3,14 +3,14 @@
 //! What the registries and the door do around the machines stands here a second time, as loops; that both stages tell
 //! the same story is what tests the actors.
 
-mod door;
+mod parents;
+mod requests;
 mod sockets;
 
 use super::examine::Examiner;
 use super::fate::{Fate, Fault, Letter, Whose};
 use super::props::{INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
-use super::{HouseConfig, Knock, News, Stage, WireRequest, props};
-use door::{Known, Waiter};
+use super::{HouseConfig, Knock, News, SETTLES, Stage, WireRequest, props};
 use holdline_actors::call_registry::{ENDED_MAX, fold_call};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::door::FlowBook;
@@ -31,12 +31,14 @@ use holdline_core::notice::{Arrival, NetworkStatus};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
-use holdline_core::roster::{Roster, Verdict};
+use holdline_core::roster::{Death, Roster, Verdict};
 use holdline_core::scene::RecordingReport;
 use holdline_core::workflow::outbox::{self, Delivery, Outbox, OutboxConfig, Row};
 use holdline_core::workflow::{self, Workflow, run_facts};
 use holdline_core::{CallId, Machine, Now, RunId, Tick, WorkflowId};
+use requests::{Known, Waiter};
 use serde_json::Value;
+use sockets::Socket;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,15 +115,6 @@ enum Life {
 struct Ended {
     workflow: WorkflowId,
     rejected: bool,
-}
-
-struct Socket {
-    conversation: Conversation,
-    /// Its call, once that is known.
-    call: Option<CallId>,
-    workflow: WorkflowId,
-    hint: Option<CallId>,
-    start_by: Tick,
 }
 
 /// What a call's answer is for.
@@ -300,15 +293,15 @@ impl MachineStage {
                 self.answered(call, &workflow, ask, answer);
             }
             Effect::Transmit { stream, out } => {
-                if let Some(knock) = session.sockets.get(&stream).copied() {
-                    self.send(knock, &out);
+                if let Some(knock) = session.sockets.get(&stream).copied()
+                    && self.send(knock, out)
+                {
+                    self.turn(call, Input::Blocked { stream, blocked: true });
                 }
             }
             Effect::CloseStream { stream, code } => {
-                if let Some(knock) = session.sockets.remove(&stream) {
-                    self.sockets.remove(&knock);
-                    self.say(News::SocketClosed { socket: knock, code: Some(code) });
-                    self.turn(call, Input::StreamDown { stream });
+                if let Some(knock) = session.sockets.get(&stream).copied() {
+                    self.close_behind(knock, code);
                 }
             }
             Effect::Load { sound, what } => {
@@ -340,14 +333,6 @@ impl MachineStage {
         }
     }
 
-    fn send(&mut self, knock: Knock, out: &StreamOut) {
-        if let Some(socket) = self.sockets.get(&knock) {
-            let mut text = String::new();
-            socket.conversation.write(out, &mut text);
-            self.say(News::SocketText { socket: knock, text });
-        }
-    }
-
     fn bury(&mut self, call: &CallId) {
         let is_done =
             |session: &Session| session.call.is_over() && session.held.is_empty() && !session.writing;
@@ -357,62 +342,8 @@ impl MachineStage {
             self.roster.died(self.now, call, false);
             self.ended.insert(call.clone(), Ended { workflow: session.workflow, rejected: false });
             for knock in session.sockets.into_values() {
-                self.sockets.remove(&knock);
+                self.orphan(knock);
             }
-        }
-    }
-
-    fn tell_parent(&mut self, run: RunId, call: &CallId, completion: Value) {
-        if !self.parents.contains_key(&run) {
-            let Some(workflow) = self.fold_parent(run) else { return };
-            self.parents.insert(run, Parent::of(workflow));
-        }
-        let input = workflow::Input::CallOver { call: call.clone(), completion };
-        self.post(Letter::Parent(run, input));
-    }
-
-    fn fold_parent(&self, run: RunId) -> Option<Workflow> {
-        let entries = self.fate.disk.journal.read(&Key::Run(run)).ok()?;
-        let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-        let mut workflow = Workflow::restore(self.now, facts.iter())?;
-        workflow.bind(Arc::new(self.shelf.clone()));
-        Some(workflow)
-    }
-
-    fn settle_parent(&mut self, run: RunId, effects: Vec<workflow::Effect>) {
-        if let Some(parent) = self.parents.get_mut(&run) {
-            let decided_ms = self.now.wall_ms;
-            parent.held.extend(effects.into_iter().map(|effect| (decided_ms, effect)));
-        }
-        while let Some((decided_ms, effect)) = self.parents.get_mut(&run).and_then(Parent::next) {
-            if self.dies() {
-                return;
-            }
-            self.perform_parent(run, decided_ms, effect);
-        }
-        let is_done =
-            |parent: &Parent| parent.workflow.is_over() && parent.held.is_empty() && !parent.writing;
-        if self.parents.get(&run).is_some_and(is_done) {
-            self.parents.remove(&run);
-        }
-    }
-
-    fn perform_parent(&mut self, run: RunId, wall_ms: u64, effect: workflow::Effect) {
-        match effect {
-            workflow::Effect::Record(facts) => {
-                let key = Key::Run(run);
-                let entry = |fact: Fact| Entry { key: fact.key(&key), wall_ms, fact };
-                let written = self.append(Whose::Parent(run), facts.into_iter().map(entry).collect());
-                if let Some(parent) = self.parents.get_mut(&run) {
-                    parent.writing = !written;
-                }
-            }
-            workflow::Effect::Fetch { no, errand } => self
-                .ask_others(&errand, |outcome| Letter::Parent(run, workflow::Input::Fetched { no, outcome })),
-            workflow::Effect::Deliver(delivery) => self.owe(delivery),
-            workflow::Effect::Follow { run } => self.reopen(Key::Run(run)),
-            workflow::Effect::Ack { call } => self.turn(&call, Input::Acked),
-            workflow::Effect::Over { run, .. } => self.close_story(&Key::Run(run)),
         }
     }
 
@@ -474,31 +405,8 @@ impl MachineStage {
     }
 
     fn reopen(&mut self, key: Key) {
-        let entries = self.fate.disk.journal.read(&key).unwrap_or_default();
         match key {
-            Key::Call(id) => {
-                let Some(state) = fold_call(&entries) else { return };
-                if state.over == Some(CallEnd::Rejected) {
-                    self.close_story(&Key::Call(id)); // turned away, and nothing more
-                    return;
-                }
-                let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-                let config = self.call_config.clone();
-                let workflow = state.workflow.clone();
-                let (call, life) = match Run::restore(self.now, run_facts(facts.iter())) {
-                    Ok(mut run) => {
-                        run.bind(Arc::new(self.shelf.clone()));
-                        (Call::restore(self.now, config, state), Life::Running(Box::new(run)))
-                    }
-                    Err(_) if state.flow_over.is_some() => {
-                        (Call::restore(self.now, config, state), Life::Gone)
-                    }
-                    Err(why) => (Call::lost(self.now, config, state, &why.to_string()), Life::Gone),
-                };
-                self.roster.reopen(&id);
-                self.calls.insert(id.clone(), Session::of(workflow, call, life));
-                self.post(Letter::CallIsDue(id));
-            }
+            Key::Call(id) => self.reopen_call(id, None),
             Key::Run(run) => {
                 if self.parents.contains_key(&run) {
                     return;
@@ -511,6 +419,34 @@ impl MachineStage {
             }
             Key::Delivery(_) => {}
         }
+    }
+
+    /// From its facts: to go on, or to be ended for this reason.
+    fn reopen_call(&mut self, id: CallId, lost: Option<&str>) {
+        let entries = self.fate.disk.journal.read(&Key::Call(id.clone())).unwrap_or_default();
+        let Some(state) = fold_call(&entries) else { return };
+        if state.over == Some(CallEnd::Rejected) {
+            return self.close_story(&Key::Call(id)); // turned away, and nothing more
+        }
+        let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
+        let workflow = state.workflow.clone();
+        let run = Run::restore(self.now, run_facts(facts.iter()));
+        let no_run = run.as_ref().err().filter(|_| state.flow_over.is_none()).map(ToString::to_string);
+        let config = self.call_config.clone();
+        let call = match lost.or(no_run.as_deref()) {
+            None => Call::restore(self.now, config, state),
+            Some(why) => Call::lost(self.now, config, state, why),
+        };
+        let life = match run {
+            Ok(mut run) if lost.is_none() => {
+                run.bind(Arc::new(self.shelf.clone()));
+                Life::Running(Box::new(run))
+            }
+            _ => Life::Gone,
+        };
+        self.roster.reopen(&id);
+        self.calls.insert(id.clone(), Session::of(workflow, call, life));
+        self.post(Letter::CallIsDue(id));
     }
 
     /// The first instant at which something of the house is due, on whole milliseconds as real timers are.
@@ -626,16 +562,6 @@ impl MachineStage {
     }
 }
 
-impl Parent {
-    fn of(workflow: Workflow) -> Parent {
-        Parent { workflow, held: VecDeque::new(), writing: false }
-    }
-
-    fn next(&mut self) -> Option<(u64, workflow::Effect)> {
-        if self.writing { None } else { self.held.pop_front() }
-    }
-}
-
 impl Post {
     fn new() -> Post {
         // As long as somebody who follows a play is willing to wait; the real ones are hours.
@@ -707,6 +633,53 @@ impl Stage for MachineStage {
 
     fn socket_close(&mut self, socket: Knock, _code: Option<u16>) {
         self.socket_gone(socket);
+    }
+
+    fn socket_stalls(&mut self, socket: Knock, stalls: bool) {
+        if stalls {
+            self.stall(socket);
+        } else {
+            self.take_again(socket);
+        }
+    }
+
+    fn panic(&mut self, call: CallId) {
+        let Some(session) = self.calls.remove(&call) else { return };
+        // A rebuild waits for the disk; here the disk makes haste.
+        for (_, batch) in self.fate.disk.flush() {
+            self.is_written(batch);
+        }
+        for knock in session.sockets.into_values() {
+            // A session that dies takes its sockets with it.
+            self.sockets.remove(&knock);
+            self.say(News::SocketClosed { socket: knock, code: Some(1011) });
+        }
+        match self.roster.died(self.now, &call, true) {
+            Death::Rebuild => self.reopen_call(call, None),
+            Death::GiveUp => self.reopen_call(call, Some("the call's session panicked repeatedly")),
+            Death::Forget | Death::Lose => {}
+        }
+    }
+
+    fn drain(&mut self) {
+        self.roster.drain();
+    }
+
+    fn hand_over(&mut self) {
+        for call in self.calls.keys().cloned().collect::<Vec<_>>() {
+            self.turn(&call, Input::HandOver);
+        }
+    }
+
+    async fn stand_still(&mut self, span: Duration) {
+        self.advance(self.now.tick + span);
+        let mut wakes = 0;
+        while self.due().is_some_and(|due| due <= self.now.tick) {
+            self.wake_due();
+            wakes += 1;
+            assert!(wakes < WAKES_MAX, "a machine is due for ever and does nothing: {:?}", self.now);
+        }
+        self.advance(self.now.tick + SETTLES);
     }
 
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool) {

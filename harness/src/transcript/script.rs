@@ -45,6 +45,16 @@ pub enum Act {
     Crash {
         down: Duration,
     },
+    /// The session of the story's call panics.
+    Panics,
+    /// No new calls from now on.
+    Drains,
+    /// The process closes its streams and goes; another one takes over.
+    HandsOver,
+    /// The process gets no time.
+    StandsStill {
+        span: Duration,
+    },
     Api {
         what: Api,
     },
@@ -85,6 +95,8 @@ pub enum SocketAct {
     SendsBinary {
         times: u32,
     },
+    /// The other end reads nothing for so long.
+    TakesNothing(Duration),
     Stops,
     Closes,
 }
@@ -144,6 +156,10 @@ fn act(text: &str) -> Result<Act, String> {
         ["stranger", "asks", path, rest @ ..] => asks(path, rest, false),
         ["server", "crashes"] => Ok(Act::Crash { down: Duration::ZERO }),
         ["server", "is", "down", time] => Ok(Act::Crash { down: seconds(time)? }),
+        ["server", "drains"] => Ok(Act::Drains),
+        ["server", "hands", "over"] => Ok(Act::HandsOver),
+        ["server", "stands", "still", time] => Ok(Act::StandsStill { span: seconds(time)? }),
+        ["session", "panics"] => Ok(Act::Panics),
         ["api", "hangs", "up"] => Ok(Act::Api { what: Api::HangsUp }),
         ["api", "stops"] => Ok(Act::Api { what: Api::Stops }),
         ["socket", name, rest @ ..] if name.len() == 1 => {
@@ -151,7 +167,7 @@ fn act(text: &str) -> Result<Act, String> {
         }
         ["socket", rest @ ..] => Ok(Act::Socket { name: None, does: socket(rest)? }),
         _ => Err(format!(
-            "expected what caller, network, stranger, server, api, disk, others, clock or socket do, got `{text}`"
+            "expected what caller, network, stranger, server, session, api, disk, others, clock or socket do, got `{text}`"
         )),
     }
 }
@@ -200,6 +216,7 @@ fn socket(words: &[&str]) -> Result<SocketAct, String> {
         ["sends", text, number, "times"] => {
             SocketAct::Sends { text: unquoted(text).to_owned(), times: times(number)? }
         }
+        ["takes", "nothing", "for", time] => SocketAct::TakesNothing(seconds(time)?),
         ["stops"] => SocketAct::Stops,
         ["closes"] => SocketAct::Closes,
         other => return Err(format!("expected what a socket does, got `{}`", other.join(" "))),

@@ -48,7 +48,7 @@ impl Action for QueueJoin {
         };
         let mut output = json!({ "result": result, "wait_seconds": wait_seconds });
         if let Some(actions) = scene.node.lists.get("wait_flow") {
-            let (_, skipped) = pass(&Arc::new(List::new(actions)), scene.vars, scene.now);
+            let Pass { skipped, .. } = pass(&Arc::new(List::new(actions)), scene.vars, scene.now, 0);
             if !skipped.is_empty() {
                 output["skipped"] = Value::from(skipped);
             }
@@ -57,23 +57,57 @@ impl Action for QueueJoin {
     }
 }
 
-/// The verbs of a wait flow's turn (from 1). One pass over its actions gives its verbs; more than a document holds are
-/// spread over turns, and then it begins again. The same turn gives the same verbs while no variable changes.
+/// The verbs of a wait flow's turn (from 1). A pass over its actions gives verbs; more than a document holds are spread
+/// over turns, and then the next pass begins: where the last one jumped back to, or at the first action. The same turn
+/// gives the same verbs while no variable changes.
 pub fn wait_verbs(list: &Arc<List>, vars: &Vars, now: Now, turn: u32) -> Vec<Verb> {
-    let (verbs, _) = pass(list, vars, now);
-    let documents = verbs.len().div_ceil(DOCUMENT_VERBS_MAX).max(1);
-    let chosen = usize::try_from(turn.saturating_sub(1)).unwrap_or(0) % documents;
-    match verbs.chunks(DOCUMENT_VERBS_MAX).nth(chosen) {
-        Some(chunk) => chunk.to_vec(),
-        None => vec![SILENCE],
+    let mut passes: Vec<Pass> = Vec::new();
+    let mut from = 0;
+    // A pass depends on nothing but where it begins, so sooner or later they go round.
+    let round = loop {
+        match passes.iter().position(|pass| pass.from == from) {
+            Some(round) => break round,
+            None => {
+                let pass = pass(list, vars, now, from);
+                from = pass.next;
+                passes.push(pass);
+            }
+        }
+    };
+    let documents: Vec<(usize, &[Verb])> = passes
+        .iter()
+        .enumerate()
+        .flat_map(|(number, pass)| pass.documents().map(move |document| (number, document)))
+        .collect();
+    let again = documents.iter().position(|(number, _)| *number >= round).unwrap_or(0);
+    let mut chosen = usize::try_from(turn.saturating_sub(1)).unwrap_or(0);
+    if chosen >= documents.len() {
+        chosen = again + (chosen - again) % documents.len().saturating_sub(again).max(1);
+    }
+    documents.get(chosen).map_or(vec![SILENCE], |(_, document)| document.to_vec())
+}
+
+/// One pass over a wait flow. What it sets is forgotten after it; a jump back ends it.
+struct Pass {
+    from: usize,
+    /// Where the next one begins.
+    next: usize,
+    verbs: Vec<Verb>,
+    /// The ids of actions that could not be performed here.
+    skipped: Vec<String>,
+}
+
+impl Pass {
+    fn documents(&self) -> impl Iterator<Item = &[Verb]> {
+        let silent = self.verbs.is_empty().then_some([SILENCE].as_slice());
+        self.verbs.chunks(DOCUMENT_VERBS_MAX).chain(silent)
     }
 }
 
-/// One pass: the verbs, and the ids of actions that could not be performed here. What it sets is forgotten after it;
-/// a jump back ends it, since the next turn begins again anyway.
-fn pass(list: &Arc<List>, vars: &Vars, now: Now) -> (Vec<Verb>, Vec<String>) {
+fn pass(list: &Arc<List>, vars: &Vars, now: Now, from: usize) -> Pass {
     let (mut vars, mut verbs, mut skipped) = (vars.clone(), Vec::new(), Vec::new());
-    let mut index = 0;
+    let mut index = from;
+    let mut follows = 0;
     for _ in 0..PASS_STEPS_MAX {
         let Some(node) = list.node(index) else { break };
         let mut target = node.next.as_deref().and_then(|next| list.find(next));
@@ -88,11 +122,12 @@ fn pass(list: &Arc<List>, vars: &Vars, now: Now) -> (Vec<Verb>, Vec<String>) {
         }
         let next = target.unwrap_or(index + 1);
         if next <= index || verbs.len() >= PASS_VERBS_MAX {
+            follows = if list.node(next).is_some() { next } else { 0 };
             break;
         }
         index = next;
     }
-    (verbs, skipped)
+    Pass { from, next: follows, verbs, skipped }
 }
 
 fn perform(node: &ActionNode, vars: &Vars, now: Now) -> Option<Step> {
