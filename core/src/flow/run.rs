@@ -9,7 +9,7 @@ use super::engine::{Block, Draft};
 use super::expression::Kept;
 use super::fact::{Begun, FactError, Pushed, RunFact, VERSION};
 use super::flows::{Flows, NoFlows};
-use super::history::Entry;
+use super::history::{Entry, Outcome};
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::{PUSHED, State};
@@ -188,24 +188,31 @@ impl Run {
     /// The verbs of the wait document that the caller hears in its `turn`-th turn (from 1) of waiting in a queue. The
     /// same turn gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
     pub fn wait_turn(&mut self, now: Now, turn: u32) -> Vec<Verb> {
-        let flow = self.queued().and_then(|entry| entry.node.lists.get("wait_flow"));
-        wait_verbs(&Arc::new(List::new(flow.into_iter().flatten())), &self.state.vars, now, turn)
+        let Some((run, entry)) = self.queued() else { return self.wait_turn_of(now, turn, &[]) };
+        let flow = entry.node.lists.get("wait_flow");
+        wait_verbs(&Arc::new(List::new(flow.into_iter().flatten())), &run.state.vars, now, turn)
     }
 
     /// The workflow that a waiting caller hears, when the wait flow is one by id: its owner knows where to find it.
     pub fn wait_workflow(&self) -> Option<&str> {
-        self.queued()?.parameters.get("wait_flow")?.as_str()
+        self.queued()?.1.parameters.get("wait_flow")?.as_str()
     }
 
     /// As [`Run::wait_turn`], with the actions of [`Run::wait_workflow`].
     pub fn wait_turn_of(&self, now: Now, turn: u32, actions: &[ActionNode]) -> Vec<Verb> {
-        wait_verbs(&Arc::new(List::new(actions)), &self.state.vars, now, turn)
+        let vars = self.queued().map_or(&self.state.vars, |(run, _)| &run.state.vars);
+        wait_verbs(&Arc::new(List::new(actions)), vars, now, turn)
     }
 
-    /// The `queue_join` that is being performed.
-    fn queued(&self) -> Option<&Entry> {
-        let entry = self.state.history.entry(self.state.pending.last()?.step);
-        entry.filter(|entry| entry.node.kind == "queue_join")
+    /// The `queue_join` that is being performed, here or in a run that this one has called; else the one that was left
+    /// last: the network may ask for its turn once more, and gets the same again.
+    fn queued(&self) -> Option<(&Run, &Entry)> {
+        let joins =
+            |entry: &&Entry| entry.node.kind == "queue_join" && entry.outcome != Some(Outcome::Skipped);
+        let own = self.state.history.entries().rev().find(joins).map(|entry| (self, entry));
+        let children = self.ended_children.iter().chain(self.child.as_deref());
+        let all = own.into_iter().chain(children.filter_map(Run::queued));
+        all.max_by_key(|(_, entry)| (entry.outcome.is_none(), entry.started_at))
     }
 
     /// Puts a list of actions on top: they run before what comes next, and then the flow goes on. The owner takes a
