@@ -3,7 +3,7 @@
 //! [`Run::take`] decides, and everything that it decides about the durable state is a fact which it applies to itself
 //! at once; [`Run::restore`] folds the same facts. What is not in facts (timers, sounds that play) is begun again.
 
-use super::action::{Done, Happened, Live, Push, Step, wait_verbs};
+use super::action::{Done, Happened, Live, Parameters, Push, Step, queue_join};
 use super::declare::Kind;
 use super::engine::{Block, Draft};
 use super::expression::Kept;
@@ -15,10 +15,10 @@ use super::stack::List;
 use super::state::{PUSHED, State};
 use super::vars::Vars;
 use crate::document::Verb;
-use crate::id::RunId;
+use crate::id::{RunId, WorkflowId};
 use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
-use crate::scene::{EndReason, Event, Line, Needs, Op, Posture, Reference, RunOver, Turn};
+use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Reference, Refused, RunOver, Turn};
 use crate::{Now, Tick};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
@@ -55,16 +55,6 @@ pub struct Run {
     pub(super) ended_children: VecDeque<Run>,
     /// What follows on ends of the last turn.
     pub(super) follow: Vec<RunSpec>,
-}
-
-/// Why an `execute` has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    AlreadyEnded,
-    StaleAction,
-    NotBlocked,
-    /// It ends the run.
-    Limit,
 }
 
 /// What a crash may forget.
@@ -108,6 +98,7 @@ impl Run {
             on_complete: spec.on_complete,
             nested,
             typed,
+            retry_of: None,
         };
         (Run::of(State::of(&begun)), vec![RunFact::Begun(Box::new(begun))])
     }
@@ -139,7 +130,9 @@ impl Run {
             self.stale_answers += u64::from(matches!(event, Event::Fetched { .. }));
             let needs = Needs::Over(Box::new(over.clone()));
             let follow = self.follow(now);
-            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None, follow };
+            let commanded = matches!(event, Event::Commanded { .. });
+            let verdict = commanded.then_some(Err(Refused::AlreadyEnded));
+            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None, follow, verdict };
         }
         let mut draft = Draft::new(now, posture.clone());
         self.freeze(posture.line);
@@ -149,7 +142,8 @@ impl Run {
         let block = self.go_on(&mut draft);
         let needs = self.needs(posture.line, block);
         let follow = self.follow(now);
-        Turn { facts: draft.facts, ops: draft.ops, needs, wake_at: self.wake_at(), follow }
+        let Draft { facts, ops, verdict, .. } = draft;
+        Turn { facts, ops, needs, wake_at: self.wake_at(), follow, verdict }
     }
 
     /// When the run wants [`Event::Due`].
@@ -185,23 +179,31 @@ impl Run {
         Ok(run)
     }
 
-    /// The verbs of the wait document that the caller hears in its `turn`-th turn (from 1) of waiting in a queue. The
-    /// same turn gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
-    pub fn wait_turn(&mut self, now: Now, turn: u32) -> Vec<Verb> {
-        let Some((run, entry)) = self.queued() else { return self.wait_turn_of(now, turn, &[]) };
-        let flow = entry.node.lists.get("wait_flow");
-        wait_verbs(&Arc::new(List::new(flow.into_iter().flatten())), &run.state.vars, now, turn)
-    }
-
-    /// The workflow that a waiting caller hears, when the wait flow is one by id: its owner knows where to find it.
-    pub fn wait_workflow(&self) -> Option<&str> {
-        self.queued()?.1.parameters.get("wait_flow")?.as_str()
-    }
-
-    /// As [`Run::wait_turn`], with the actions of [`Run::wait_workflow`].
-    pub fn wait_turn_of(&self, now: Now, turn: u32, actions: &[ActionNode]) -> Vec<Verb> {
-        let vars = self.queued().map_or(&self.state.vars, |(run, _)| &run.state.vars);
-        wait_verbs(&Arc::new(List::new(actions)), vars, now, turn)
+    /// The verbs of the wait document that the caller hears in this turn (from 0) of waiting in a queue. The same turn
+    /// after the same time gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
+    pub fn wait_turn(&self, now: Now, turn: u32, waited_s: Option<u64>) -> Vec<Verb> {
+        let Some((run, entry)) = self.queued() else { return Vec::new() };
+        // Not every network says how long; then the time since the flow came here is the nearest to it.
+        let since = || now.wall_ms.saturating_sub(entry.started_at) / 1000;
+        let wait = queue_join::Wait {
+            now,
+            turn,
+            waited_s: waited_s.unwrap_or_else(since),
+            timezone: &run.state.begun.script.timezone,
+        };
+        let parameters = Parameters(&entry.parameters);
+        let elsewhere = parameters.word("wait_flow").map(|id| run.flows.find(&WorkflowId(id.to_owned())));
+        match elsewhere {
+            None => {
+                let own = entry.node.lists.get("wait_flow");
+                wait.verbs(&Arc::new(List::new(own.into_iter().flatten())), &run.state.vars, parameters)
+            }
+            Some(Some(script)) => {
+                wait.verbs(&Arc::new(List::new(&script.actions)), &run.state.vars, parameters)
+            }
+            // Gone since the call began: the caller waits in silence.
+            Some(None) => wait.verbs(&Arc::new(List::new(&[])), &run.state.vars, parameters),
+        }
     }
 
     /// The `queue_join` that is being performed, here or in a run that this one has called; else the one that was left
@@ -223,6 +225,17 @@ impl Run {
         draft.facts
     }
 
+    /// Sets variables without going on.
+    pub fn assign(
+        &mut self,
+        now: Now,
+        variables: Vec<(String, Value)>,
+    ) -> (Result<(), Refused>, Vec<RunFact>) {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        let verdict = self.obey(&mut draft, Command::Set { variables });
+        (verdict, draft.facts)
+    }
+
     fn push_on(&mut self, draft: &mut Draft, actions: Vec<ActionNode>) {
         if self.state.over.is_some() || actions.is_empty() {
             return;
@@ -240,9 +253,6 @@ impl Run {
 
     /// What the API answers to an `execute`. The turn follows in any case: a limit that is reached ends the run.
     pub fn may_execute(&self, current_action_id: Option<&str>) -> Result<(), Refused> {
-        if let Some(child) = &self.child {
-            return child.may_execute(current_action_id);
-        }
         if self.state.over.is_some() {
             return Err(Refused::AlreadyEnded);
         }
@@ -266,8 +276,9 @@ impl Run {
         draft: &mut Draft,
         current_action_id: Option<&str>,
         actions: Option<Vec<ActionNode>>,
-    ) {
-        match self.may_execute(current_action_id) {
+    ) -> Result<(), Refused> {
+        let may = self.may_execute(current_action_id);
+        match may {
             Ok(()) => {
                 let push = actions.filter(|actions| !actions.is_empty());
                 let step = match push {
@@ -281,9 +292,40 @@ impl Run {
                 let detail = format!("{most} execute calls are done, one more came");
                 self.over_with(draft, EndReason::Limit, Some(detail), false, false);
             }
-            // It was told so already, and changes nothing.
             Err(_) => {}
         }
+        may
+    }
+
+    /// Somebody's wish about this very run.
+    fn obey(&mut self, draft: &mut Draft, command: Command) -> Result<(), Refused> {
+        if self.state.over.is_some() {
+            return Err(Refused::AlreadyEnded);
+        }
+        match command {
+            Command::Execute { current_action_id, actions } => {
+                return self.execute(draft, current_action_id.as_deref(), actions);
+            }
+            Command::Push { actions, interrupt } => {
+                if interrupt {
+                    self.cut(draft);
+                }
+                self.push_on(draft, actions);
+            }
+            Command::Interrupt => {
+                if self.state.current.is_none() || !self.may_interrupt() {
+                    return Err(Refused::NotInterruptible);
+                }
+                self.cut(draft);
+            }
+            Command::Set { variables } => {
+                let sets = variables.iter().map(|(name, value)| (name.as_str(), value));
+                self.state.vars.admits(sets).map_err(|_| Refused::TooMuch)?;
+                self.record(draft, RunFact::Assigned { at: draft.now.wall_ms, sets: variables });
+            }
+            Command::Stop => self.over_with(draft, EndReason::Stopped, None, false, false),
+        }
+        Ok(())
     }
 
     /// Whether what is under way can be cut short from outside: sound on the stream, a wait. Not what the network
@@ -304,7 +346,9 @@ impl Run {
         }
         if let Some(live) = &self.passing.live {
             if !live.sounds.is_empty() {
+                // Its end is told with what was really heard of it, and ends the step.
                 draft.ops.push(Op::Hush);
+                return;
             }
             if live.echoing {
                 draft.ops.push(Op::Echo(false));
@@ -323,6 +367,12 @@ impl Run {
             }
         }
         draft.facts
+    }
+
+    /// The ids and names that a target may name where the cursor stands.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let nodes = self.state.frames.iter().flat_map(|frame| frame.list.nodes());
+        nodes.flat_map(|node| std::iter::once(node.id.as_str()).chain(node.name.as_deref()))
     }
 
     pub fn id(&self) -> RunId {
@@ -349,6 +399,13 @@ impl Run {
 
     pub fn over(&self) -> Option<&RunOver> {
         self.state.over.as_ref()
+    }
+
+    /// The step that ended the run after its last attempt: nothing, when it ended otherwise or had one attempt only.
+    pub fn gave_up_at(&self) -> Option<&Entry> {
+        self.state.over.as_ref().filter(|over| over.reason == EndReason::Failed)?;
+        let last = self.state.history.entry(self.state.history.newest())?;
+        (last.outcome == Some(Outcome::Failed) && last.attempts > 1).then_some(last)
     }
 
     /// How far it has grown, for the invariants that bound it.
@@ -412,14 +469,11 @@ impl Run {
                     None
                 });
             }
-            Event::Execute { current_action_id, actions } => {
-                self.execute(draft, current_action_id.as_deref(), actions);
-            }
-            Event::Push { actions, interrupt } => {
-                if interrupt {
-                    self.cut(draft);
-                }
-                self.push_on(draft, actions);
+            Event::Commanded { run, command } => {
+                // One that it has called is over, or it would have been told itself.
+                let here = run == self.id() || command == Command::Interrupt;
+                let verdict = if here { self.obey(draft, command) } else { Err(Refused::AlreadyEnded) };
+                draft.verdict = Some(verdict);
             }
             Event::End { reason, detail } => self.over_with(draft, reason, detail, false, false),
         }
@@ -459,7 +513,9 @@ impl Run {
         }
         self.cancel_child(draft);
         let (mut reason, mut detail, mut outputs) = (reason, detail, Map::new());
-        if reason == EndReason::Completed {
+        // A child that stops itself has done its work all the same: its parent gets what there is.
+        let is_result = reason == EndReason::Stopped && self.state.begun.nested > 0;
+        if reason == EndReason::Completed || is_result {
             match self.outputs() {
                 Ok(evaluated) => outputs = evaluated,
                 Err(fault) => {

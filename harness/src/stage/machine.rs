@@ -278,14 +278,9 @@ impl MachineStage {
                     self.turn(call, Input::Took { turn, report });
                 }
             }
-            Effect::WaitTurn { ask, exchange, turn } => {
-                let Life::Running(run) = &mut session.life else { return };
-                let elsewhere = run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
-                let verbs = match elsewhere.map(|id| self.shelf.find(&id)) {
-                    None => run.wait_turn(self.now, turn + 1),
-                    Some(Some(script)) => run.wait_turn_of(self.now, turn + 1, &script.actions),
-                    Some(None) => Vec::new(),
-                };
+            Effect::WaitTurn { ask, exchange, turn, waited_s } => {
+                let Life::Running(run) = &session.life else { return };
+                let verbs = run.wait_turn(self.now, turn, waited_s);
                 self.turn(call, Input::Waited { ask, exchange, turn, verbs });
             }
             Effect::Answer { ask, answer } => {
@@ -417,7 +412,7 @@ impl MachineStage {
                     self.post(Letter::Parent(run, workflow::Input::Resume));
                 }
             }
-            Key::Delivery(_) => {}
+            Key::Delivery(_) | Key::Flow(_) => {}
         }
     }
 

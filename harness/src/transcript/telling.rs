@@ -52,6 +52,7 @@ impl Teller {
             Key::Call(CallId(call)) => &format!("{call} "),
             Key::Run(_) => "main ",
             Key::Delivery(_) => "outbox ",
+            Key::Flow(_) => "flow ",
         };
         match &entry.fact {
             Fact::Call(fact) => lines.extend(call_line(fact)),
@@ -65,7 +66,7 @@ impl Teller {
             }
             Fact::Outbox(OutboxFact::Delivered { .. }) => lines.push("delivered".to_owned()),
             Fact::Outbox(OutboxFact::Dead { error, .. }) => lines.push(format!("dead letter: {error}")),
-            Fact::Outbox(_) => {}
+            Fact::Outbox(_) | Fact::Flow(_) => {}
         }
         lines.iter().map(|line| format!("{whose}{}", line.replace(&self.call, "CA…"))).collect()
     }

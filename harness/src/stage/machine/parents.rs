@@ -51,6 +51,8 @@ impl MachineStage {
             workflow::Effect::Fetch { no, errand } => self
                 .ask_others(&errand, |outcome| Letter::Parent(run, workflow::Input::Fetched { no, outcome })),
             workflow::Effect::Deliver(delivery) => self.owe(delivery),
+            // Nobody asks a run here.
+            workflow::Effect::Answer { .. } => {}
             workflow::Effect::Follow { run } => self.reopen(Key::Run(run)),
             workflow::Effect::Ack { call } => self.turn(&call, Input::Acked),
             workflow::Effect::Over { run, .. } => self.close_story(&Key::Run(run)),

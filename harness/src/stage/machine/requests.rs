@@ -48,7 +48,8 @@ impl MachineStage {
                 self.arrive(next.workflow, next.arrival, request, Waiter::Document { knock });
             }
             Ask::Wait(wait) => {
-                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w };
+                let waited_s = wait.place.waited_s;
+                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w, waited_s };
                 self.deliver(&wait.call, Some(&wait.workflow), request, Waiter::Document { knock });
             }
             Ask::Status(notice) => {
