@@ -178,6 +178,7 @@ fn write_on(mut desk: Desk, jobs: &Worker<Job>) {
         }
         wait = desk.tidy();
     }
+    desk.closes();
 }
 
 fn read_on(journal: &dyn Journal, questions: &Worker<Question>) {

@@ -4,6 +4,7 @@
 pub mod crowd;
 pub mod hosted;
 pub mod kill;
+pub mod served;
 pub mod wire;
 
 use std::time::Duration;

@@ -231,6 +231,12 @@ impl Desk {
         }
     }
 
+    /// The last word.
+    pub fn closes(&self) {
+        let (facts, commits) = (self.health.facts(), self.health.commits());
+        tracing::info!(facts, commits, "the journal is closed");
+    }
+
     fn works(&mut self) {
         self.pause = RETRY_FIRST;
         if self.health.failing.swap(false, Ordering::Relaxed) {

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, Story};
-use holdline_core::RunId;
 use holdline_core::fact::{Entry, Key};
+use holdline_core::{CallId, RunId};
 use sled::Batch;
 
 use super::sled_open::{self, OpenError, Store, StoreError, guarded};
+use super::sled_pack::{self as pack, ScriptId};
 use super::sled_rows as rows;
 
 /// A disk that takes this much again is taken for usable; opening a store on a full one only makes things worse.
@@ -135,10 +136,48 @@ impl Shelf {
         })
     }
 
-    /// A story's rows: their keys and values, in order.
-    fn rows(&self, place: u64) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
-        self.with(|store| Ok(store.db.scan_prefix(rows::rows_of(place)).collect::<Result<_, _>>()?))
-            .map_err(cannot_read)
+    /// A story's rows: their keys and values, in order. What it was packed into when it ended comes first.
+    fn rows(&self, place: u64, head: &Story) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
+        let packed = head.ended_ms.map(|ended_ms| rows::pieces_of(ended_ms, place));
+        let prefixes = packed.into_iter().chain([rows::rows_of(place)]);
+        self.with(|store| {
+            Ok(prefixes.flat_map(|prefix| store.db.scan_prefix(prefix)).collect::<Result<_, _>>()?)
+        })
+        .map_err(cannot_read)
+    }
+
+    fn entries(&self, key: &Key, place: u64, head: &Story) -> Result<Vec<Entry>, JournalError> {
+        let (lists, _) = self.unpacked(&self.rows(place, head)?)?;
+        rows::entries(key, &lists)
+    }
+
+    /// The lists of facts in a story's rows, unpacked, and the scripts that were needed for it.
+    fn unpacked(
+        &self,
+        rows: &[(sled::IVec, sled::IVec)],
+    ) -> Result<(Vec<Vec<u8>>, Vec<ScriptId>), JournalError> {
+        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
+        let (mut lists, mut scripts) = (rows::lists(&values), Vec::new());
+        for list in &mut lists {
+            let Some(script) = pack::needs(list) else { continue };
+            scripts.extend(script);
+            let text = script.map(|script| self.script(script)).transpose()?;
+            *list = pack::unpack(list, text.as_deref().unwrap_or_default())?;
+        }
+        Ok((lists, scripts))
+    }
+
+    fn script(&self, script: ScriptId) -> Result<Vec<u8>, JournalError> {
+        let packed = self.with(|store| Ok(store.db.get(rows::script(script))?)).map_err(cannot_read)?;
+        let packed = packed
+            .ok_or_else(|| JournalError::Read("the workflow of a packed story is not here".to_owned()))?;
+        pack::unpack_script(&packed)
+    }
+
+    /// How many packed stories need a script.
+    fn users(&self, script: ScriptId) -> Result<u64, JournalError> {
+        let value = self.with(|store| Ok(store.db.get(rows::users_of(script))?)).map_err(cannot_read)?;
+        value.map_or(Ok(0), |value| rows::number(&value))
     }
 }
 
@@ -167,8 +206,7 @@ impl Journal for SledJournal {
                 entries.iter().for_each(|entry| head.learn(&entry.fact));
                 batch.insert(rows::head(place), json(&head)?);
             }
-            let runs: BTreeSet<RunId> = entries.iter().filter_map(|entry| Story::run_of(entry)).collect();
-            for run in runs {
+            for run in runs_of(key, entries.iter().copied()) {
                 batch.insert(rows::run(&run), &place.to_be_bytes());
             }
             for piece in rows::pieces(entries.into_iter())? {
@@ -189,8 +227,16 @@ impl Journal for SledJournal {
 
     fn read(&self, key: &Key) -> Result<Vec<Entry>, JournalError> {
         let Some(place) = self.shelf.place(key)? else { return Ok(Vec::new()) };
-        let values: Vec<sled::IVec> = self.shelf.rows(place)?.into_iter().map(|(_, value)| value).collect();
-        rows::entries(key, &values)
+        let mut head = self.shelf.head(place)?;
+        // The writer may move or delete the story meanwhile. It does either once, so this ends.
+        loop {
+            let Some(before) = head else { return Ok(Vec::new()) };
+            let entries = self.shelf.entries(key, place, &before);
+            head = self.shelf.head(place)?;
+            if head.as_ref().is_some_and(|after| after.ended_ms == before.ended_ms) {
+                return entries;
+            }
+        }
     }
 
     fn story(&self, key: &Key) -> Result<Option<Story>, JournalError> {
@@ -212,27 +258,35 @@ impl Journal for SledJournal {
         Ok(stories)
     }
 
-    /// Packs the story into as few rows as hold it. Not synced: a story that is found open again is closed again.
+    /// Packs the story, against the workflow that it has in common with others, and moves it. Not synced: a story that is found open again is closed again.
     fn close(&mut self, key: &Key) -> Result<(), JournalError> {
         self.mend()?;
         let Some(place) = self.shelf.place(key)? else { return Ok(()) };
         let Some(mut head) = self.shelf.head(place)?.filter(|head| head.ended_ms.is_none()) else {
             return Ok(());
         };
-        let rows = self.shelf.rows(place)?;
-        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
-        let ended_ms = rows::entries(key, &values)?.last().map_or(0, |entry| entry.wall_ms);
+        let rows = self.shelf.rows(place, &head)?;
+        let (lists, _) = self.shelf.unpacked(&rows)?;
+        let entries = rows::entries(key, &lists)?;
+        let ended_ms = entries.last().map_or(0, |entry| entry.wall_ms);
         head.ended_ms = Some(ended_ms);
         let mut batch = Batch::default();
-        let mut packed = rows::packed(&values).into_iter();
-        for (key, _) in &rows {
-            match packed.next() {
-                Some(piece) => batch.insert(key, piece),
-                None => batch.remove(key),
+        let script = pack::script_of(&entries);
+        if let Some((script, text)) = &script {
+            let users = self.shelf.users(*script)?;
+            if users == 0 {
+                batch.insert(rows::script(*script), pack::pack_script(text)?);
             }
+            batch.insert(rows::users_of(*script), &users.saturating_add(1).to_be_bytes());
+        }
+        let script = script.as_ref().map(|(script, text)| (*script, text.as_slice()));
+        for (number, piece) in (0..).zip(rows::cut(&pack::pack(&rows::joined(&lists), script)?)) {
+            batch.insert(rows::piece(ended_ms, place, number), piece);
+        }
+        for (key, _) in &rows {
+            batch.remove(key);
         }
         batch.insert(rows::head(place), json(&head)?);
-        batch.insert(rows::ended(ended_ms, place), &[]);
         batch.remove(rows::open(place));
         self.write(batch, false)
     }
@@ -261,6 +315,10 @@ impl Journal for SledJournal {
     }
 
     fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError> {
+        let own = Key::Run(*run);
+        if self.shelf.place(&own)?.is_some() {
+            return Ok(Some(own));
+        }
         let place = self.shelf.with(|store| Ok(store.db.get(rows::run(run))?)).map_err(cannot_read)?;
         let Some(place) = place else { return Ok(None) };
         Ok(self.shelf.head(rows::number(&place)?)?.map(|head| head.key))
@@ -269,19 +327,25 @@ impl Journal for SledJournal {
     fn delete(&mut self, key: &Key) -> Result<(), JournalError> {
         self.mend()?;
         let Some(place) = self.shelf.place(key)? else { return Ok(()) };
-        let head = self.shelf.head(place)?;
+        let head = self.shelf.head(place)?.unwrap_or_else(|| Story::of(key.clone()));
         let mut batch = Batch::default();
-        let rows = self.shelf.rows(place)?;
-        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
+        let rows = self.shelf.rows(place, &head)?;
         // A story that can't be understood can still be deleted; its runs then lead nowhere.
-        for run in rows::entries(key, &values).unwrap_or_default().iter().filter_map(Story::run_of) {
+        let (lists, scripts) = self.shelf.unpacked(&rows).unwrap_or_default();
+        for run in runs_of(key, rows::entries(key, &lists).unwrap_or_default().iter()) {
             batch.remove(rows::run(&run));
+        }
+        for script in scripts {
+            match self.shelf.users(script)? {
+                0 | 1 => {
+                    batch.remove(rows::script(script));
+                    batch.remove(rows::users_of(script));
+                }
+                users => batch.insert(rows::users_of(script), &(users - 1).to_be_bytes()),
+            }
         }
         for (key, _) in &rows {
             batch.remove(key);
-        }
-        if let Some(ended_ms) = head.and_then(|head| head.ended_ms) {
-            batch.remove(rows::ended(ended_ms, place));
         }
         batch.remove(rows::open(place));
         batch.remove(rows::head(place));
@@ -290,20 +354,25 @@ impl Journal for SledJournal {
     }
 
     fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
-        let old: Vec<sled::IVec> = self
+        let old: BTreeSet<(u64, u64)> = self
             .shelf
             .with(|store| {
-                let old = store.db.range(rows::ended(0, 0)..rows::ended(ended_before_ms, 0)).keys();
-                Ok(old.take(most).collect::<Result<_, _>>()?)
+                let keys = store.db.range(rows::ended_before(ended_before_ms)).keys();
+                let mut old = BTreeSet::new();
+                for key in keys {
+                    let (Ok(row), true) = (rows::end_and_place(&key?), old.len() < most) else { break };
+                    old.insert(row);
+                }
+                Ok(old)
             })
             .map_err(cannot_read)?;
-        for key in &old {
-            let (_, place) = rows::end_and_place(key)?;
-            match self.shelf.head(place)? {
+        for (ended_ms, place) in &old {
+            match self.shelf.head(*place)? {
                 Some(head) => self.delete(&head.key)?,
                 None => {
                     let mut batch = Batch::default();
-                    batch.remove(key);
+                    let left = self.shelf.rows(*place, &Story { ended_ms: Some(*ended_ms), ..nobody() })?;
+                    left.iter().for_each(|(key, _)| batch.remove(key));
                     self.write(batch, false)?;
                 }
             }
@@ -332,6 +401,16 @@ fn by_story(entries: &[Entry]) -> Vec<(&Key, Vec<&Entry>)> {
         }
     }
     stories
+}
+
+/// The runs inside a story that can't be found by the story's own name.
+fn runs_of<'e>(key: &Key, entries: impl Iterator<Item = &'e Entry>) -> BTreeSet<RunId> {
+    entries.filter_map(Story::run_of).filter(|run| *key != Key::Run(*run)).collect()
+}
+
+/// The head of a story whose head is lost.
+fn nobody() -> Story {
+    Story::of(Key::Call(CallId(String::new())))
 }
 
 fn json(head: &Story) -> Result<Vec<u8>, JournalError> {

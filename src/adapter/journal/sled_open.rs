@@ -199,8 +199,9 @@ fn check_format(data: &Path, store: Store) -> Result<Store, OpenError> {
         |error: StoreError| OpenError::Folder { path: data.to_owned(), source: io::Error::other(error) };
     match store.number("format").map_err(of_folder)? {
         Some(format) if format > rows::FORMAT => Err(OpenError::TooNew { path: data.to_owned(), format }),
-        Some(_) => Ok(store),
-        None => {
+        Some(rows::FORMAT) => Ok(store),
+        // New, or of an older version: from here on this one writes.
+        _ => {
             let marked = guarded(|| {
                 store.db.insert(rows::meta("format"), &rows::FORMAT.to_be_bytes())?;
                 store.sync()
