@@ -114,7 +114,7 @@ async fn what_a_full_disk_refuses_is_kept_and_written_in_order_when_it_can_be() 
     bench.append(1).await.await.unwrap().unwrap();
     bench.full.store(true, Ordering::SeqCst);
     let (mut second, third) = (bench.append(2).await, bench.append(3).await);
-    let settled = bench.writer.send(ReadSettled(key()));
+    let settled = bench.writer.send(FoldSettled(key()));
     tokio::time::advance(Duration::from_secs(20)).await;
     assert!(bench.health.is_failing());
     assert!(second.try_recv().is_err(), "nothing is told that is not written");
@@ -124,7 +124,9 @@ async fn what_a_full_disk_refuses_is_kept_and_written_in_order_when_it_can_be() 
     second.await.unwrap().unwrap();
     third.await.unwrap().unwrap();
     assert!(!bench.health.is_failing());
-    assert_eq!(settled.await.unwrap().unwrap(), vec![digits(1), digits(2), digits(3)]);
+    settled.await.unwrap().unwrap();
+    let on_disk = bench.writer.send(Read(key())).await.unwrap().unwrap();
+    assert_eq!(on_disk, vec![digits(1), digits(2), digits(3)]);
 }
 
 #[actix_rt::test]

@@ -4,11 +4,14 @@
 //! everything until it is opened again; what the failed batch left behind is then looked up, so that nothing is
 //! written twice.
 
+#![allow(clippy::disallowed_methods)] // it measures the disk, which no test can hold
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, Story};
 use holdline_core::fact::{Entry, Key};
@@ -39,6 +42,8 @@ struct Pen {
     next_row: u64,
     next_place: u64,
     broken: bool,
+    /// How long the last batch waited for the disk.
+    last_sync: Option<Duration>,
     /// The batch that failed would have moved `next_row` here.
     failed: Option<u64>,
     _lock: File,
@@ -49,7 +54,8 @@ impl SledJournal {
     pub fn open(data: &Path) -> Result<SledJournal, OpenError> {
         let (lock, store) = sled_open::open(data)?;
         let shelf = Shelf { data: data.to_owned(), store: RwLock::new(Some(store)) };
-        let mut pen = Pen { next_row: 0, next_place: 0, broken: false, failed: None, _lock: lock };
+        let mut pen =
+            Pen { next_row: 0, next_place: 0, broken: false, last_sync: None, failed: None, _lock: lock };
         shelf.find_place(&mut pen).map_err(|error| OpenError::Folder {
             path: data.to_owned(),
             source: std::io::Error::other(error),
@@ -61,7 +67,13 @@ impl SledJournal {
         let pen = self.pen.as_mut().ok_or_else(reads_only)?;
         let written = self.shelf.with(|store| {
             store.db.apply_batch(batch)?;
-            if durable { store.sync() } else { Ok(()) }
+            store.sweep();
+            if durable {
+                let began = Instant::now();
+                store.sync()?;
+                pen.last_sync = Some(began.elapsed());
+            }
+            Ok(())
         });
         pen.broken = written.is_err();
         written.map_err(cannot_write)
@@ -144,6 +156,11 @@ impl Shelf {
             Ok(prefixes.flat_map(|prefix| store.db.scan_prefix(prefix)).collect::<Result<_, _>>()?)
         })
         .map_err(cannot_read)
+    }
+
+    fn snapshot(&self, place: u64) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
+        self.with(|store| Ok(store.db.scan_prefix(rows::snapshot_of(place)).collect::<Result<_, _>>()?))
+            .map_err(cannot_read)
     }
 
     fn entries(&self, key: &Key, place: u64, head: &Story) -> Result<Vec<Entry>, JournalError> {
@@ -283,12 +300,58 @@ impl Journal for SledJournal {
         for (number, piece) in (0..).zip(rows::cut(&pack::pack(&rows::joined(&lists), script)?)) {
             batch.insert(rows::piece(ended_ms, place, number), piece);
         }
-        for (key, _) in &rows {
+        for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
             batch.remove(key);
         }
         batch.insert(rows::head(place), json(&head)?);
         batch.remove(rows::open(place));
         self.write(batch, false)
+    }
+
+    /// Not synced: with less than all of it, more facts are folded.
+    fn keep_snapshot(&mut self, key: &Key, state: &[u8]) -> Result<(), JournalError> {
+        self.mend()?;
+        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
+        if self.shelf.head(place)?.is_none_or(|head| head.ended_ms.is_some()) {
+            return Ok(());
+        }
+        let next_row = self.pen.as_ref().ok_or_else(reads_only)?.next_row;
+        let kept = [next_row.to_be_bytes().as_slice(), &pack::pack_script(state)?].concat();
+        let mut batch = Batch::default();
+        self.shelf.snapshot(place)?.iter().for_each(|(key, _)| batch.remove(key));
+        for (number, piece) in (0..).zip(rows::cut(&kept)) {
+            batch.insert(rows::snapshot(place, number), piece);
+        }
+        self.write(batch, false)
+    }
+
+    fn read_on(&self, key: &Key) -> Result<(Option<Vec<u8>>, Vec<Entry>), JournalError> {
+        let Some(place) = self.shelf.place(key)? else { return Ok((None, Vec::new())) };
+        let rows = self.shelf.snapshot(place)?;
+        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
+        let kept = rows::lists(&values).pop();
+        let Some((next_row, state)) = kept.as_deref().and_then(|kept| kept.split_first_chunk()) else {
+            return Ok((None, self.read(key)?));
+        };
+        let next_row = rows::row(place, u64::from_be_bytes(*next_row));
+        let after: Vec<(sled::IVec, sled::IVec)> = self
+            .shelf
+            .with(|store| {
+                let after = store.db.scan_prefix(rows::rows_of(place)).rev();
+                let is_after = |row: &Result<(sled::IVec, sled::IVec), _>| match row {
+                    Ok((key, _)) => key.as_ref() >= next_row.as_slice(),
+                    Err(_) => true,
+                };
+                Ok(after.take_while(is_after).collect::<Result<_, _>>()?)
+            })
+            .map_err(cannot_read)?;
+        let after: Vec<_> = after.into_iter().rev().collect();
+        let entries = rows::entries(key, &self.shelf.unpacked(&after)?.0)?;
+        // It may have ended meanwhile, and then nothing of this need be what was there.
+        if self.shelf.head(place)?.is_none_or(|head| head.ended_ms.is_some()) {
+            return Ok((None, self.read(key)?));
+        }
+        Ok((Some(pack::unpack_script(state)?), entries))
     }
 
     fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
@@ -344,7 +407,7 @@ impl Journal for SledJournal {
                 users => batch.insert(rows::users_of(script), &(users - 1).to_be_bytes()),
             }
         }
-        for (key, _) in &rows {
+        for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
             batch.remove(key);
         }
         batch.remove(rows::open(place));
@@ -382,6 +445,10 @@ impl Journal for SledJournal {
 
     fn reader(&self) -> Option<Box<dyn Journal>> {
         Some(Box::new(SledJournal { shelf: self.shelf.clone(), pen: None }))
+    }
+
+    fn last_sync(&self) -> Option<Duration> {
+        self.pen.as_ref()?.last_sync
     }
 
     fn disk_bytes(&self) -> Option<u64> {

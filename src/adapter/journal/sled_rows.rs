@@ -8,6 +8,7 @@
 //! | `s` place | head as JSON | the list, newest last |
 //! | `e` place row | facts as JSON, in pieces | the story itself, as long as it is not over |
 //! | `d` script | a workflow, packed | the dictionary of packed stories |
+//! | `p` place piece | row number, and a state, packed | the snapshot of an open story, and the first row behind it |
 //! | `n` script | number | how many packed stories need it |
 //! | `r` run | place | which story of another name holds a run |
 //! | `o` place | | stories that are not over |
@@ -66,6 +67,14 @@ pub fn row(place: u64, number: u64) -> Vec<u8> {
 
 pub fn run(run: &RunId) -> Vec<u8> {
     [b"r", run.0.as_bytes().as_slice()].concat()
+}
+
+pub fn snapshot_of(place: u64) -> Vec<u8> {
+    numbered(b'p', &[place])
+}
+
+pub fn snapshot(place: u64, number: u64) -> Vec<u8> {
+    numbered(b'p', &[place, number])
 }
 
 pub fn open(place: u64) -> Vec<u8> {
