@@ -109,6 +109,7 @@ impl Shelf {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         // It holds the lock of its folder until it is gone.
         drop(store.take());
+        sled_open::write_again(&self.data.join("journal"))?;
         *store = Some(sled_open::open_store(&self.data.join("journal"))?);
         Ok(())
     }
@@ -275,7 +276,8 @@ impl Journal for SledJournal {
         Ok(stories)
     }
 
-    /// Packs the story, against the workflow that it has in common with others, and moves it. Not synced: a story that is found open again is closed again.
+    /// Packs the story, against the workflow that it has in common with others, and moves it. Not synced: a story that
+    /// is found open again is closed again.
     fn close(&mut self, key: &Key) -> Result<(), JournalError> {
         self.mend()?;
         let Some(place) = self.shelf.place(key)? else { return Ok(()) };

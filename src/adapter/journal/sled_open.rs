@@ -1,7 +1,7 @@
 //! Opening the store: one process a folder, and a store that can't be read is set aside, never thrown away.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,8 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// A store that this process has just closed holds its lock until the store's own threads are done.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// Of the store's file, when all of it is written again.
+const COPIED_AT_ONCE: usize = 1024 * 1024;
 /// Rounds of freeing behind a batch. Each takes up to 512 pieces, and the largest batch leaves a few thousand.
 const SWEEPS: usize = 16;
 /// Stores set aside that may lie in one folder before a person has to look.
@@ -128,6 +130,24 @@ pub fn open_store(folder: &Path) -> Result<Store, StoreError> {
 #[allow(clippy::disallowed_methods)] // at a start or on the journal's own thread, where no call waits
 fn pause() {
     std::thread::sleep(LOCK_PAUSE);
+}
+
+/// Writes the store's file over itself. After a sync that failed, the kernel takes pages for clean that never reached
+/// the disk: they are read back as if all were well, and the next sync has nothing to do. What is written behind them
+/// would be lost with them when the machine loses power, though somebody was told.
+pub fn write_again(folder: &Path) -> Result<(), StoreError> {
+    let mut file = OpenOptions::new().read(true).write(true).open(folder.join("db"))?;
+    let mut piece = vec![0; COPIED_AT_ONCE];
+    loop {
+        let at = file.stream_position()?;
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            break;
+        }
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(piece.get(..read).unwrap_or_default())?;
+    }
+    Ok(file.sync_all()?)
 }
 
 fn try_open(folder: &Path) -> Result<Store, StoreError> {

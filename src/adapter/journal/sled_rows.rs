@@ -125,15 +125,9 @@ pub fn pieces<'e>(entries: impl Iterator<Item = &'e Entry>) -> Result<Vec<Vec<u8
 
 /// All facts of a story as one list, from the values of its rows.
 pub fn joined(lists: &[Vec<u8>]) -> Vec<u8> {
-    let mut all: Vec<u8> = Vec::new();
-    for list in lists {
-        // Each is a JSON list with something in it: what stands between their brackets is put into one.
-        let inside = list.get(1..list.len().saturating_sub(1)).unwrap_or_default();
-        all.push(if all.is_empty() { b'[' } else { b',' });
-        all.extend_from_slice(inside);
-    }
-    all.push(b']');
-    all
+    // Each is a JSON list with something in it: what stands between their brackets is put into one.
+    let inside = |list: &Vec<u8>| list.get(1..list.len().saturating_sub(1)).unwrap_or_default().to_vec();
+    [b"[".as_slice(), &lists.iter().map(inside).collect::<Vec<_>>().join(&b','), b"]"].concat()
 }
 
 pub fn entries(key: &Key, lists: &[Vec<u8>]) -> Result<Vec<Entry>, JournalError> {
