@@ -12,7 +12,7 @@ use holdline::adapter::journal::sled::SledJournal;
 use holdline::adapter::journal::{export, import};
 use holdline_actors::call_registry::fold_call;
 use holdline_actors::port::journal::{Journal, Kind};
-use holdline_core::fact::{Entry, Fact, Key};
+use holdline_core::fact::{CallFact, Entry, Fact, Key};
 use holdline_core::flow::fact::VERSION;
 use holdline_core::flow::run::Run;
 use holdline_core::fold::Fold;
@@ -114,12 +114,14 @@ fn write(path: &Path) {
         let (_, play) = perform_text(&fs::read_to_string(file).unwrap(), &calls, On::Machine).unwrap();
         let mut told = BTreeSet::new();
         play.written.iter().for_each(|entry| words(&json!(entry.fact), &mut told));
-        let keys: BTreeSet<Key> = play.written.iter().map(|entry| entry.key.clone()).collect();
-        if told.is_subset(&held) || !keys.is_disjoint(&kept) {
+        if told.is_subset(&held) {
             continue;
         }
         held.extend(told);
-        journal.append(&play.written).unwrap();
+        let written = renamed(&play.written, kept.len());
+        let keys: BTreeSet<Key> = written.iter().map(|entry| entry.key.clone()).collect();
+        assert!(keys.is_disjoint(&kept), "{} has names of its own", file.display());
+        journal.append(&written).unwrap();
         // Some as they are while they go on, some as they are kept.
         keys.iter().step_by(2).for_each(|key| journal.close(key).unwrap());
         kept.extend(keys);
@@ -133,6 +135,27 @@ fn write(path: &Path) {
     fs::write(path.with_extension("bin"), copy).unwrap();
     let stories = serde_json::to_string_pretty(&stories(home.path())).unwrap();
     fs::write(path.with_extension("json"), stories + "\n").unwrap();
+}
+
+/// Every story calls its calls and runs the same.
+fn renamed(written: &[Entry], number: usize) -> Vec<Entry> {
+    let mut text = serde_json::to_string(written).unwrap();
+    let mut names = BTreeSet::new();
+    for entry in written {
+        match &entry.key {
+            Key::Call(call) => names.insert(call.0.clone()),
+            Key::Run(run) => names.insert(run.to_string()),
+            Key::Delivery(delivery) => names.insert(delivery.to_string()),
+        };
+        if let Fact::Call(CallFact::Arrived { sub_run, .. }) = &entry.fact {
+            names.insert(sub_run.to_string());
+        }
+    }
+    for name in names {
+        let (body, _) = name.split_at(name.len() - 3);
+        text = text.replace(&name, &format!("{body}{number:03x}"));
+    }
+    serde_json::from_str(&text).unwrap()
 }
 
 fn stories(data: &Path) -> Vec<Value> {

@@ -67,7 +67,6 @@ impl SledJournal {
         let pen = self.pen.as_mut().ok_or_else(reads_only)?;
         let written = self.shelf.with(|store| {
             store.db.apply_batch(batch)?;
-            store.sweep();
             if durable {
                 let began = Instant::now();
                 store.sync()?;

@@ -15,8 +15,6 @@ const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Of the store's file, when all of it is written again.
 const COPIED_AT_ONCE: usize = 1024 * 1024;
-/// Rounds of freeing behind a batch. Each takes up to 512 pieces, and the largest batch leaves a few thousand.
-const SWEEPS: usize = 16;
 /// Stores set aside that may lie in one folder before a person has to look.
 const QUARANTINE_MAX: u32 = 1000;
 
@@ -58,15 +56,6 @@ impl Store {
         self.db.flush()?;
         self.file.sync_data()?;
         Ok(())
-    }
-
-    /// Frees what the store has replaced in memory. It does so by itself when it has been asked often enough, whatever
-    /// came of each time; but a large batch is one time, and leaves more than one round frees. Without this, memory
-    /// grows with every batch.
-    pub fn sweep(&self) {
-        for _ in 0..SWEEPS {
-            crossbeam_epoch::pin().flush();
-        }
     }
 
     pub fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {

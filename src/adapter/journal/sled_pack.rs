@@ -3,6 +3,8 @@
 //!
 //! What was packed once must unpack for ever, so nothing here changes without another [`VERSION`].
 
+use std::cell::RefCell;
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use holdline_actors::port::journal::JournalError;
 use holdline_core::fact::{Entry, Fact, RunFact};
@@ -22,6 +24,13 @@ const GROW: usize = 16 * 1024;
 
 /// What every story has in it, the most frequent last.
 const WORDS: &[u8] = include_bytes!("words.txt");
+
+thread_local! {
+    /// One of each for the thread that writes, and for the one that reads. A press takes 300 KiB: made anew for each
+    /// story, it leaves holes of that size between what the store keeps in memory, and memory grows with every call.
+    static PRESSES: RefCell<(Compress, Decompress)> =
+        RefCell::new((Compress::new(Compression::new(LEVEL), RAW), Decompress::new(RAW)));
+}
 
 /// The name of a workflow's snapshot; stories of the same one share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,38 +88,42 @@ fn dictionary(script: &[u8]) -> Vec<u8> {
 
 fn deflate(plain: &[u8], dictionary: &[u8]) -> Result<Vec<u8>, JournalError> {
     let failed = |why: &dyn std::fmt::Display| JournalError::Write(format!("a story can't be packed: {why}"));
-    let mut press = Compress::new(Compression::new(LEVEL), RAW);
-    press.set_dictionary(dictionary).map_err(|error| failed(&error))?;
-    let mut packed = Vec::with_capacity(GROW);
-    loop {
-        let rest = rest_of(plain, press.total_in());
-        let status = press.compress_vec(rest, &mut packed, FlushCompress::Finish);
-        if status.map_err(|error| failed(&error))? == Status::StreamEnd {
-            return Ok(packed);
+    PRESSES.with_borrow_mut(|(press, _)| {
+        press.reset();
+        press.set_dictionary(dictionary).map_err(|error| failed(&error))?;
+        let mut packed = Vec::with_capacity(GROW);
+        loop {
+            let rest = rest_of(plain, press.total_in());
+            let status = press.compress_vec(rest, &mut packed, FlushCompress::Finish);
+            if status.map_err(|error| failed(&error))? == Status::StreamEnd {
+                return Ok(packed);
+            }
+            packed.reserve(GROW);
         }
-        packed.reserve(GROW);
-    }
+    })
 }
 
 fn inflate(packed: &[u8], dictionary: &[u8]) -> Result<Vec<u8>, JournalError> {
     let failed = |why: &str| JournalError::Read(format!("a packed story is damaged: {why}"));
-    let mut press = Decompress::new(RAW);
-    press.set_dictionary(dictionary).map_err(|error| failed(&error.to_string()))?;
-    let mut plain = Vec::with_capacity(GROW);
-    loop {
-        let rest = rest_of(packed, press.total_in());
-        let status = press.decompress_vec(rest, &mut plain, FlushDecompress::Finish);
-        if status.map_err(|error| failed(&error.to_string()))? == Status::StreamEnd {
-            return Ok(plain);
+    PRESSES.with_borrow_mut(|(_, press)| {
+        press.reset(RAW);
+        press.set_dictionary(dictionary).map_err(|error| failed(&error.to_string()))?;
+        let mut plain = Vec::with_capacity(GROW);
+        loop {
+            let rest = rest_of(packed, press.total_in());
+            let status = press.decompress_vec(rest, &mut plain, FlushDecompress::Finish);
+            if status.map_err(|error| failed(&error.to_string()))? == Status::StreamEnd {
+                return Ok(plain);
+            }
+            if plain.len() < plain.capacity() {
+                return Err(failed("it ends too early"));
+            }
+            if plain.len() > PLAIN_BYTES_MAX {
+                return Err(failed("it has no end"));
+            }
+            plain.reserve(plain.len().max(GROW));
         }
-        if plain.len() < plain.capacity() {
-            return Err(failed("it ends too early"));
-        }
-        if plain.len() > PLAIN_BYTES_MAX {
-            return Err(failed("it has no end"));
-        }
-        plain.reserve(plain.len().max(GROW));
-    }
+    })
 }
 
 fn rest_of(bytes: &[u8], done: u64) -> &[u8] {
