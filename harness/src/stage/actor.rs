@@ -146,7 +146,9 @@ impl World {
             recordings: Arc::new(Tape),
             outside,
         };
-        let calls = CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls).start();
+        let calls =
+            CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls, Vec::new());
+        let calls = calls.start();
         let mint = mint.clone();
         let door = Door {
             calls: calls.clone(),
@@ -450,7 +452,7 @@ impl PlaySocket {
 
     fn join(&mut self, session: Addr<CallSession>, stream: StreamNo, ctx: &mut Context<Self>) {
         let session = Held::new(session);
-        session.post(Mail::SocketOpen { stream, out: Held::new(ctx.address()) });
+        session.post(Mail::SocketOpen { stream, out: Held::new(ctx.address()), outlet: None });
         self.session = Some(Farewell { session, stream });
     }
 
