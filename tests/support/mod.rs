@@ -5,6 +5,7 @@ pub mod crowd;
 pub mod hosted;
 pub mod kill;
 pub mod served;
+pub mod sink;
 pub mod volume;
 pub mod wire;
 
