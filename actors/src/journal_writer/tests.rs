@@ -161,3 +161,30 @@ async fn a_writer_that_goes_away_writes_what_it_was_given() {
     done.await.unwrap().unwrap();
     assert_eq!(*batches.lock().unwrap(), [1]);
 }
+
+#[actix_rt::test]
+async fn a_long_story_is_folded_from_a_snapshot_and_comes_to_the_same() {
+    let writer = JournalWriter::new(Box::new(MemoryJournal::new()));
+    let health = writer.health();
+    let writer = writer.start();
+    let arrival = serde_json::json!({
+        "call": "arrived", "workflow": "w", "sub_workflow": "w", "main_run": null, "max_duration_ms": null,
+        "sub_run": "01a1fb08-fdcf-7206-bc31-a45666147471",
+        "arrival": { "call": "CA1", "account": "AC1", "from": "+1", "to": "+2", "direction": "inbound",
+            "status": null, "caller_name": null, "forwarded_from": null },
+    });
+    let first = Entry { key: key(), wall_ms: 1, fact: serde_json::from_value(arrival).unwrap() };
+    let facts = u64::try_from(desk::SNAPSHOT_EVERY).unwrap() + 5;
+    let story: Vec<Entry> = std::iter::once(first).chain((2..=facts).map(digits)).collect();
+    for batch in story.chunks(700) {
+        let (written, done) = oneshot::channel();
+        writer.send(Append { batch: batch.to_vec(), written }).await.unwrap();
+        done.await.unwrap().unwrap();
+    }
+    assert_eq!(health.snapshots(), 1);
+    assert_eq!((health.batch_facts().count(), health.batch_facts().sum()), (3, facts));
+    assert_eq!(health.batch_facts().buckets()[BATCH_BOUNDS.len() - 1], 3, "each below a thousand, above 500");
+    let whole = Fold::of(&story);
+    assert_eq!(writer.send(ReadFold(key())).await.unwrap().unwrap(), whole);
+    assert_eq!(writer.send(FoldSettled(key())).await.unwrap().unwrap(), whole);
+}
