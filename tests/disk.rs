@@ -1,5 +1,7 @@
 //! A real server whose real disk is full for a while.
 
+#![allow(clippy::disallowed_methods)] // it lives in real time
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -158,6 +158,20 @@ impl Shelf {
         .map_err(cannot_read)
     }
 
+    /// A leaf that has lost its rows keeps its place on disk, with all that was in it, until somebody comes by; then the
+    /// store merges it with the one beside it. Nobody comes by where a story was that has moved, so this does.
+    fn tidy(&self, removed: &[(sled::IVec, sled::IVec)]) {
+        let visited = self.with(|store| {
+            for (key, _) in removed {
+                store.db.get(key)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = visited {
+            tracing::warn!(%error, "the store could not be tidied; it takes more of the disk than it must");
+        }
+    }
+
     fn snapshot(&self, place: u64) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
         self.with(|store| Ok(store.db.scan_prefix(rows::snapshot_of(place)).collect::<Result<_, _>>()?))
             .map_err(cannot_read)
@@ -306,7 +320,9 @@ impl Journal for SledJournal {
         }
         batch.insert(rows::head(place), json(&head)?);
         batch.remove(rows::open(place));
-        self.write(batch, false)
+        self.write(batch, false)?;
+        self.shelf.tidy(&rows);
+        Ok(())
     }
 
     /// Not synced: with less than all of it, more facts are folded.
@@ -414,7 +430,9 @@ impl Journal for SledJournal {
         batch.remove(rows::open(place));
         batch.remove(rows::head(place));
         batch.remove(rows::place_of(key));
-        self.write(batch, false)
+        self.write(batch, false)?;
+        self.shelf.tidy(&rows);
+        Ok(())
     }
 
     fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
