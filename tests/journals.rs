@@ -57,6 +57,7 @@ fn the_journal_of_this_version_holds_every_fact_that_there_is() {
         ("run", "core/src/flow/fact.rs", "RunFact"),
         ("parent", "core/src/workflow/fact.rs", "ParentFact"),
         ("outbox", "core/src/workflow/outbox.rs", "OutboxFact"),
+        ("flow", "core/src/flow/stored.rs", "FlowFact"),
     ] {
         missing.extend(
             variants(file, name)
@@ -146,6 +147,7 @@ fn renamed(written: &[Entry], number: usize) -> Vec<Entry> {
             Key::Call(call) => names.insert(call.0.clone()),
             Key::Run(run) => names.insert(run.to_string()),
             Key::Delivery(delivery) => names.insert(delivery.to_string()),
+            Key::Flow(_) => false,
         };
         if let Fact::Call(CallFact::Arrived { sub_run, .. }) = &entry.fact {
             names.insert(sub_run.to_string());
@@ -185,13 +187,13 @@ fn came_to(key: &Key, entries: &[Entry]) -> Value {
             json!({ "call": fold_call(entries).map(|state| state.view()), "run": run })
         }
         Key::Run(_) => json!(Workflow::restore(now, facts.iter()).map(|workflow| workflow.view())),
-        Key::Delivery(_) => json!(facts),
+        Key::Delivery(_) | Key::Flow(_) => json!(facts),
     }
 }
 
 /// The tags of a fact, and of those inside it.
 fn words(fact: &Value, held: &mut BTreeSet<String>) {
-    for tag in ["call", "run", "parent", "outbox"] {
+    for tag in ["call", "run", "parent", "outbox", "flow"] {
         held.extend(fact.get(tag).and_then(Value::as_str).map(|word| format!("{tag}: {word}")));
     }
     if let Some(inner) = fact.get("fact") {
@@ -248,6 +250,7 @@ fn rare_facts() -> Vec<Fact> {
         { "outbox": "failed", "at": at, "attempt": 1, "due": at + 5000, "error": "503" },
         { "outbox": "dead", "at": at, "attempt": 6, "error": "410" },
         { "outbox": "redriven", "at": at },
+        { "flow": "put", "text": "tasks: []" },
         { "outbox": "delivered", "at": at, "attempt": 1, "status": 204 },
     ]);
     serde_json::from_value(facts).unwrap()

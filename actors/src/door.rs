@@ -181,7 +181,8 @@ impl Door {
                 Opened::Answer(self.voice(next.workflow, next.arrival, request).await)
             }
             Ask::Wait(wait) => {
-                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w };
+                let waited_s = wait.place.waited_s;
+                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w, waited_s };
                 Opened::Answer(self.deliver(&wait.call, Some(&wait.workflow), request).await)
             }
             Ask::Status(notice) => {
@@ -395,6 +396,8 @@ impl Door {
                     document(twiml::wait_document(&verbs, &links, exchange, turn))
                 }
                 Answer::NoContent | Answer::Ending { .. } => no_content(),
+                // Nothing that the network asks is answered so.
+                Answer::Commanded(_) | Answer::Saying { .. } => no_content(),
                 Answer::Denied { why } => unavailable(why),
                 Answer::Admitted { .. } => no_content(),
             },

@@ -5,12 +5,12 @@
 
 use crate::call_registry::{self, CallRegistry};
 use crate::flow_registry::{self, FlowRegistry};
-use crate::journal_writer::{JournalWriter, Left, WhatIsLeft};
+use crate::journal_writer::{JournalWriter, Left, OpenKeys, Read, WhatIsLeft};
 use crate::outbox::{self, Outbox};
 use crate::port::journal::JournalError;
 use actix::Addr;
 use holdline_core::WorkflowId;
-use holdline_core::fact::Key;
+use holdline_core::fact::{Entry, Key};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +20,21 @@ pub struct Recovered {
     /// Main workflows that wait for their calls.
     pub waiting: usize,
     pub deliveries: usize,
+}
+
+/// The workflows that were handed in by the API, with their texts. Calls may name them, so they come before the rest.
+pub async fn stored_flows(
+    journal: &Addr<JournalWriter>,
+) -> Result<Vec<(WorkflowId, Vec<Entry>)>, JournalError> {
+    let gone = |_| JournalError::Read("the house is closing".to_owned());
+    let mut flows = Vec::new();
+    for key in journal.send(OpenKeys).await.map_err(gone)?? {
+        if let Key::Flow(id) = &key {
+            let id = id.clone();
+            flows.push((id, journal.send(Read(key)).await.map_err(gone)??));
+        }
+    }
+    Ok(flows)
 }
 
 /// To be called before the first request is served: a webhook for a call that nobody knows would begin it anew.
@@ -43,6 +58,8 @@ pub async fn recover(
             // A dead letter: somebody has to ask for it.
             Key::Delivery(_) if story.waits => {}
             Key::Delivery(delivery) => owed.push(delivery),
+            // Whoever keeps the workflows has asked for it already: see `stored_flows`.
+            Key::Flow(_) => {}
         }
     }
     recovered.calls = calls_left.len();

@@ -3,10 +3,11 @@
 
 pub use crate::call::fact::{CallEnd, CallFact};
 pub use crate::flow::fact::RunFact;
+pub use crate::flow::stored::FlowFact;
 pub use crate::workflow::fact::ParentFact;
 pub use crate::workflow::outbox::{DeliveryId, OutboxFact};
 
-use crate::id::{CallId, RunId};
+use crate::id::{CallId, RunId, WorkflowId};
 use serde::{Deserialize, Serialize};
 
 /// One line of the journal.
@@ -27,6 +28,8 @@ pub enum Key {
     Run(RunId),
     /// A message that is owed to somebody; it outlives the call that caused it.
     Delivery(DeliveryId),
+    /// A workflow that was handed in by the API.
+    Flow(WorkflowId),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,7 @@ pub enum Fact {
     Run(RunFact),
     Parent(ParentFact),
     Outbox(OutboxFact),
+    Flow(FlowFact),
 }
 
 impl Fact {

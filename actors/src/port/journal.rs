@@ -84,14 +84,17 @@ pub enum Kind {
     CallsAndRuns,
     /// Owed and dead; those that were taken are forgotten.
     Deliveries,
+    /// Among them is whatever may have run out of attempts.
+    DeliveriesAndRuns,
 }
 
 impl Kind {
     pub fn holds(self, key: &Key) -> bool {
         match self {
             Kind::Calls => matches!(key, Key::Call(_)),
-            Kind::CallsAndRuns => !matches!(key, Key::Delivery(_)),
+            Kind::CallsAndRuns => matches!(key, Key::Call(_) | Key::Run(_)),
             Kind::Deliveries => matches!(key, Key::Delivery(_)),
+            Kind::DeliveriesAndRuns => matches!(key, Key::Delivery(_) | Key::Run(_)),
         }
     }
 }

@@ -21,7 +21,7 @@ impl Call {
                 self.ended_meanwhile(now, x, status, &answer, out);
                 self.asked_next(now, ask, x, answer, key, out);
             }
-            Request::Wait { x, w } => self.asked_wait(ask, x, w, out),
+            Request::Wait { x, w, waited_s } => self.asked_wait(ask, x, w, waited_s, out),
             Request::Status(notice) => self.asked_status(now, ask, notice, out),
             Request::Stream(notice) => self.note(now, ask, CallFact::StreamNews { notice }, out),
             Request::Recording(notice) => self.note(now, ask, CallFact::RecordingNews { notice }, out),
@@ -30,6 +30,8 @@ impl Call {
             Request::Attach => self.asked_attach(now, ask, out),
             Request::HangUp => self.asked_end(now, ask, false, out),
             Request::Stop => self.asked_end(now, ask, true, out),
+            Request::Say { text } => self.asked_say(now, ask, text, out),
+            Request::Command { run, command } => self.command_flow(ask, run, command, out),
         }
     }
 
@@ -195,7 +197,7 @@ impl Call {
         self.decide(now, CallFact::Returned { exchange });
     }
 
-    fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, out: &mut Vec<Effect>) {
+    fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, waited_s: Option<u64>, out: &mut Vec<Effect>) {
         if self.wants_hangup() {
             out.push(Effect::Answer { ask, answer: Answer::Hangup });
             return;
@@ -203,7 +205,7 @@ impl Call {
         // A caller who waits is never hung up on for a number that we don't know.
         let newest = self.state.newest();
         let exchange = if (1..=newest).contains(&x) { x } else { newest };
-        out.push(Effect::WaitTurn { ask, exchange, turn: w });
+        out.push(Effect::WaitTurn { ask, exchange, turn: w, waited_s });
     }
 
     fn asked_status(&mut self, now: Now, ask: AskNo, notice: StatusNotice, out: &mut Vec<Effect>) {

@@ -8,7 +8,7 @@ use crate::id::RunId;
 use crate::notice::{
     ConferenceNotice, LineAnswer, NetworkStatus, RecordingNotice, StatusNotice, StreamNotice,
 };
-use crate::scene::{ErrorClass, Event, Posture, RecordingReport, Sound, Turn};
+use crate::scene::{Command, ErrorClass, Event, Posture, RecordingReport, Refused, Sound, Turn};
 use crate::workflow::outbox::Delivery;
 use serde_json::Value;
 use std::sync::Arc;
@@ -124,6 +124,8 @@ pub enum Request {
     Wait {
         x: u32,
         w: u32,
+        /// Seconds that the caller has been in the queue, as the network says.
+        waited_s: Option<u64>,
     },
     Status(StatusNotice),
     Stream(StreamNotice),
@@ -139,6 +141,15 @@ pub enum Request {
     HangUp,
     /// End the activeflow, and with it the call.
     Stop,
+    /// Let the caller hear this text.
+    Say {
+        text: String,
+    },
+    /// Somebody wants something of the sub-workflow's run, or of one inside it. To stop the former ends the call too.
+    Command {
+        run: RunId,
+        command: Command,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -167,6 +178,12 @@ pub enum Answer {
     Ending {
         deferred: bool,
     },
+    /// It will be heard; `deferred` when that is in the next document.
+    Saying {
+        deferred: bool,
+    },
+    /// What the run says to a command; what came of it is written.
+    Commanded(Result<(), Refused>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -182,6 +199,7 @@ pub enum Effect {
         ask: AskNo,
         exchange: u32,
         turn: u32,
+        waited_s: Option<u64>,
     },
     Answer {
         ask: AskNo,

@@ -1,6 +1,7 @@
 //! The workflow language: documents, cursor, stacks, variables, actions.
 
 pub mod action;
+pub mod again;
 pub mod check;
 mod child;
 pub mod cursor;
@@ -14,6 +15,7 @@ pub mod flows;
 pub mod fuzz;
 pub mod history;
 mod lookahead;
+pub mod moments;
 pub mod parse;
 mod policy;
 pub mod run;
@@ -24,6 +26,7 @@ pub mod script;
 pub mod source;
 pub mod stack;
 mod state;
+pub mod stored;
 pub mod substitute;
 pub mod trigger;
 pub mod vars;

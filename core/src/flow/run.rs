@@ -3,22 +3,22 @@
 //! [`Run::take`] decides, and everything that it decides about the durable state is a fact which it applies to itself
 //! at once; [`Run::restore`] folds the same facts. What is not in facts (timers, sounds that play) is begun again.
 
-use super::action::{Done, Happened, Live, Push, Step, wait_verbs};
+use super::action::{Done, Happened, Live, Parameters, Push, Step, queue_join};
 use super::declare::Kind;
 use super::engine::{Block, Draft};
 use super::expression::Kept;
 use super::fact::{Begun, FactError, Pushed, RunFact, VERSION};
 use super::flows::{Flows, NoFlows};
-use super::history::Entry;
+use super::history::{Entry, Outcome};
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::{PUSHED, State};
 use super::vars::Vars;
 use crate::document::Verb;
-use crate::id::RunId;
+use crate::id::{RunId, WorkflowId};
 use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
-use crate::scene::{EndReason, Event, Line, Needs, Op, Posture, Reference, RunOver, Turn};
+use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Reference, Refused, RunOver, Turn};
 use crate::{Now, Tick};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,16 +66,6 @@ pub struct Snapshot {
     ended_children: Vec<Snapshot>,
 }
 
-/// Why an `execute` has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    AlreadyEnded,
-    StaleAction,
-    NotBlocked,
-    /// It ends the run.
-    Limit,
-}
-
 /// What a crash may forget.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Passing {
@@ -117,6 +107,7 @@ impl Run {
             on_complete: spec.on_complete,
             nested,
             typed,
+            retry_of: None,
         };
         (Run::of(State::of(&begun)), vec![RunFact::Begun(Box::new(begun))])
     }
@@ -148,7 +139,9 @@ impl Run {
             self.stale_answers += u64::from(matches!(event, Event::Fetched { .. }));
             let needs = Needs::Over(Box::new(over.clone()));
             let follow = self.follow(now);
-            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None, follow };
+            let commanded = matches!(event, Event::Commanded { .. });
+            let verdict = commanded.then_some(Err(Refused::AlreadyEnded));
+            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None, follow, verdict };
         }
         let mut draft = Draft::new(now, posture.clone());
         self.freeze(posture.line);
@@ -158,7 +151,8 @@ impl Run {
         let block = self.go_on(&mut draft);
         let needs = self.needs(posture.line, block);
         let follow = self.follow(now);
-        Turn { facts: draft.facts, ops: draft.ops, needs, wake_at: self.wake_at(), follow }
+        let Draft { facts, ops, verdict, .. } = draft;
+        Turn { facts, ops, needs, wake_at: self.wake_at(), follow, verdict }
     }
 
     /// When the run wants [`Event::Due`].
@@ -215,21 +209,34 @@ impl Run {
         run
     }
 
-    /// The verbs of the wait document that the caller hears in its `turn`-th turn (from 1) of waiting in a queue. The
-    /// same turn gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
-    pub fn wait_turn(&mut self, now: Now, turn: u32) -> Vec<Verb> {
-        let flow = self.queued().and_then(|entry| entry.node.lists.get("wait_flow"));
-        wait_verbs(&Arc::new(List::new(flow.into_iter().flatten())), &self.state.vars, now, turn)
-    }
-
-    /// The workflow that a waiting caller hears, when the wait flow is one by id: its owner knows where to find it.
-    pub fn wait_workflow(&self) -> Option<&str> {
-        self.queued()?.parameters.get("wait_flow")?.as_str()
-    }
-
-    /// As [`Run::wait_turn`], with the actions of [`Run::wait_workflow`].
-    pub fn wait_turn_of(&self, now: Now, turn: u32, actions: &[ActionNode]) -> Vec<Verb> {
-        wait_verbs(&Arc::new(List::new(actions)), &self.state.vars, now, turn)
+    /// The verbs of the wait document that the caller hears in this turn (from 0) of waiting in a queue. The same turn
+    /// after the same time gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
+    pub fn wait_turn(&self, now: Now, turn: u32, waited_s: Option<u64>) -> Vec<Verb> {
+        if let Some(child) = &self.child {
+            return child.wait_turn(now, turn, waited_s);
+        }
+        let Some(entry) = self.queued() else { return Vec::new() };
+        // Not every network says how long; then the time since the flow came here is the nearest to it.
+        let since = || now.wall_ms.saturating_sub(entry.started_at) / 1000;
+        let wait = queue_join::Wait {
+            now,
+            turn,
+            waited_s: waited_s.unwrap_or_else(since),
+            timezone: &self.state.begun.script.timezone,
+        };
+        let parameters = Parameters(&entry.parameters);
+        let elsewhere = parameters.word("wait_flow").map(|id| self.flows.find(&WorkflowId(id.to_owned())));
+        match elsewhere {
+            None => {
+                let own = entry.node.lists.get("wait_flow");
+                wait.verbs(&Arc::new(List::new(own.into_iter().flatten())), &self.state.vars, parameters)
+            }
+            Some(Some(script)) => {
+                wait.verbs(&Arc::new(List::new(&script.actions)), &self.state.vars, parameters)
+            }
+            // Gone since the call began: the caller waits in silence.
+            Some(None) => wait.verbs(&Arc::new(List::new(&[])), &self.state.vars, parameters),
+        }
     }
 
     /// The `queue_join` that is being performed.
@@ -244,6 +251,17 @@ impl Run {
         let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
         self.push_on(&mut draft, actions);
         draft.facts
+    }
+
+    /// Sets variables without going on.
+    pub fn assign(
+        &mut self,
+        now: Now,
+        variables: Vec<(String, Value)>,
+    ) -> (Result<(), Refused>, Vec<RunFact>) {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        let verdict = self.obey(&mut draft, Command::Set { variables });
+        (verdict, draft.facts)
     }
 
     fn push_on(&mut self, draft: &mut Draft, actions: Vec<ActionNode>) {
@@ -263,9 +281,6 @@ impl Run {
 
     /// What the API answers to an `execute`. The turn follows in any case: a limit that is reached ends the run.
     pub fn may_execute(&self, current_action_id: Option<&str>) -> Result<(), Refused> {
-        if let Some(child) = &self.child {
-            return child.may_execute(current_action_id);
-        }
         if self.state.over.is_some() {
             return Err(Refused::AlreadyEnded);
         }
@@ -289,8 +304,9 @@ impl Run {
         draft: &mut Draft,
         current_action_id: Option<&str>,
         actions: Option<Vec<ActionNode>>,
-    ) {
-        match self.may_execute(current_action_id) {
+    ) -> Result<(), Refused> {
+        let may = self.may_execute(current_action_id);
+        match may {
             Ok(()) => {
                 let push = actions.filter(|actions| !actions.is_empty());
                 let step = match push {
@@ -304,9 +320,40 @@ impl Run {
                 let detail = format!("{most} execute calls are done, one more came");
                 self.over_with(draft, EndReason::Limit, Some(detail), false, false);
             }
-            // It was told so already, and changes nothing.
             Err(_) => {}
         }
+        may
+    }
+
+    /// Somebody's wish about this very run.
+    fn obey(&mut self, draft: &mut Draft, command: Command) -> Result<(), Refused> {
+        if self.state.over.is_some() {
+            return Err(Refused::AlreadyEnded);
+        }
+        match command {
+            Command::Execute { current_action_id, actions } => {
+                return self.execute(draft, current_action_id.as_deref(), actions);
+            }
+            Command::Push { actions, interrupt } => {
+                if interrupt {
+                    self.cut(draft);
+                }
+                self.push_on(draft, actions);
+            }
+            Command::Interrupt => {
+                if self.state.current.is_none() || !self.may_interrupt() {
+                    return Err(Refused::NotInterruptible);
+                }
+                self.cut(draft);
+            }
+            Command::Set { variables } => {
+                let sets = variables.iter().map(|(name, value)| (name.as_str(), value));
+                self.state.vars.admits(sets).map_err(|_| Refused::TooMuch)?;
+                self.record(draft, RunFact::Assigned { at: draft.now.wall_ms, sets: variables });
+            }
+            Command::Stop => self.over_with(draft, EndReason::Stopped, None, false, false),
+        }
+        Ok(())
     }
 
     /// Whether what is under way can be cut short from outside: sound on the stream, a wait. Not what the network
@@ -327,7 +374,9 @@ impl Run {
         }
         if let Some(live) = &self.passing.live {
             if !live.sounds.is_empty() {
+                // Its end is told with what was really heard of it, and ends the step.
                 draft.ops.push(Op::Hush);
+                return;
             }
             if live.echoing {
                 draft.ops.push(Op::Echo(false));
@@ -346,6 +395,12 @@ impl Run {
             }
         }
         draft.facts
+    }
+
+    /// The ids and names that a target may name where the cursor stands.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let nodes = self.state.frames.iter().flat_map(|frame| frame.list.nodes());
+        nodes.flat_map(|node| std::iter::once(node.id.as_str()).chain(node.name.as_deref()))
     }
 
     pub fn id(&self) -> RunId {
@@ -372,6 +427,13 @@ impl Run {
 
     pub fn over(&self) -> Option<&RunOver> {
         self.state.over.as_ref()
+    }
+
+    /// The step that ended the run after its last attempt: nothing, when it ended otherwise or had one attempt only.
+    pub fn gave_up_at(&self) -> Option<&Entry> {
+        self.state.over.as_ref().filter(|over| over.reason == EndReason::Failed)?;
+        let last = self.state.history.entry(self.state.history.newest())?;
+        (last.outcome == Some(Outcome::Failed) && last.attempts > 1).then_some(last)
     }
 
     /// How far it has grown, for the invariants that bound it.
@@ -435,14 +497,11 @@ impl Run {
                     None
                 });
             }
-            Event::Execute { current_action_id, actions } => {
-                self.execute(draft, current_action_id.as_deref(), actions);
-            }
-            Event::Push { actions, interrupt } => {
-                if interrupt {
-                    self.cut(draft);
-                }
-                self.push_on(draft, actions);
+            Event::Commanded { run, command } => {
+                // One that it has called is over, or it would have been told itself.
+                let here = run == self.id() || command == Command::Interrupt;
+                let verdict = if here { self.obey(draft, command) } else { Err(Refused::AlreadyEnded) };
+                draft.verdict = Some(verdict);
             }
             Event::End { reason, detail } => self.over_with(draft, reason, detail, false, false),
         }
@@ -482,7 +541,9 @@ impl Run {
         }
         self.cancel_child(draft);
         let (mut reason, mut detail, mut outputs) = (reason, detail, Map::new());
-        if reason == EndReason::Completed {
+        // A child that stops itself has done its work all the same: its parent gets what there is.
+        let is_result = reason == EndReason::Stopped && self.state.begun.nested > 0;
+        if reason == EndReason::Completed || is_result {
             match self.outputs() {
                 Ok(evaluated) => outputs = evaluated,
                 Err(fault) => {

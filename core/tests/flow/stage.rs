@@ -28,6 +28,7 @@ pub struct Stage {
     pub needs: Needs,
     pub wake_at: Option<Tick>,
     pub follow: Vec<RunFact>,
+    pub verdict: Option<Result<(), Refused>>,
     /// The workflows that its actions may name.
     pub flows: Option<Arc<dyn Flows>>,
 }
@@ -90,6 +91,7 @@ pub fn script(actions: &Value) -> Script {
         retry: None,
         timeout_ms: None,
         limits: Limits::default(),
+        defaults: Defaults::default(),
         timezone: UTC.to_owned(),
         extra: Map::new(),
     }
@@ -128,6 +130,7 @@ impl Stage {
             needs: Needs::Nothing,
             wake_at: None,
             follow: Vec::new(),
+            verdict: None,
             flows: None,
         }
     }
@@ -143,6 +146,7 @@ impl Stage {
         self.needs = turn.needs;
         self.wake_at = turn.wake_at;
         self.follow = turn.follow;
+        self.verdict = turn.verdict;
         let folded = Run::restore(self.now, self.facts.iter()).expect("the facts fold");
         assert!(folded == self.run, "fold: {folded:#?}\nlive: {:#?}", self.run);
         self
@@ -323,5 +327,6 @@ fn brief_verb(verb: &Verb) -> String {
         Verb::Enqueue { queue } => format!("enqueue {queue}"),
         Verb::StartRecording { channels } => format!("network records {channels}ch"),
         Verb::StopRecording => "network stops recording".to_owned(),
+        Verb::Leave => "leave".to_owned(),
     }
 }

@@ -52,6 +52,7 @@ impl Teller {
             Key::Call(CallId(call)) => &format!("{call} "),
             Key::Run(_) => "main ",
             Key::Delivery(_) => "outbox ",
+            Key::Flow(_) => "flow ",
         };
         match &entry.fact {
             Fact::Call(fact) => lines.extend(call_line(fact)),
@@ -65,7 +66,7 @@ impl Teller {
             }
             Fact::Outbox(OutboxFact::Delivered { .. }) => lines.push("delivered".to_owned()),
             Fact::Outbox(OutboxFact::Dead { error, .. }) => lines.push(format!("dead letter: {error}")),
-            Fact::Outbox(_) => {}
+            Fact::Outbox(_) | Fact::Flow(_) => {}
         }
         lines.iter().map(|line| format!("{whose}{}", line.replace(&self.call, "CA…"))).collect()
     }
@@ -174,6 +175,16 @@ fn over_line(over: &RunOver) -> String {
 fn call_line(fact: &CallFact) -> Option<String> {
     match fact {
         CallFact::Rejected => Some("call rejected".to_owned()),
+        CallFact::ChildStatus { notice } => Some(format!("far leg {}", notice.raw)),
+        CallFact::ConferenceNews { notice } => {
+            let who = notice.label.as_deref().unwrap_or(if notice.call.is_some() {
+                "the caller"
+            } else {
+                "nobody"
+            });
+            let why = notice.reason.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+            Some(format!("conference {}: {}, {who}{why}", notice.name, notice.event))
+        }
         CallFact::Trouble { what } => Some(format!("trouble: {what}")),
         CallFact::Over { reason, completion } => {
             let word = |key: &str| completion.get(key).map(shown).unwrap_or_default();
