@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use holdline::adapter::journal::sled::SledJournal;
+use holdline_actors::port::journal::{Journal, Kind};
 use support::until;
 use support::wire::Asker;
 
@@ -68,6 +70,14 @@ async fn a_secret_reaches_the_other_system_and_nobody_else() {
         }
     });
     assert!(bytes > 0, "a journal was written");
+    // What is over is packed, where no search finds anything.
+    let journal = SledJournal::open(&home.path().join("data")).unwrap();
+    let rows = journal.list(Kind::CallsAndRuns, None, usize::MAX).unwrap();
+    assert!(!rows.is_empty(), "a story was written");
+    for row in rows {
+        let story = serde_json::to_string(&journal.read(&row.key).unwrap()).unwrap();
+        TRACES.iter().for_each(|trace| assert!(!story.contains(trace), "{trace} in {story}"));
+    }
 }
 
 fn config(other: &str) -> String {

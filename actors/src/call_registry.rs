@@ -5,7 +5,7 @@
 
 use crate::alive::Alive;
 use crate::call_session::{Begin, CallSession, House, Mail, Reply};
-use crate::journal_writer::{Append, AskHealth, Close, Health, LookUp, Read, ReadSettled};
+use crate::journal_writer::{Append, AskHealth, Close, FoldSettled, Health, LookUp, ReadFold};
 use crate::obituary::{Died, Obituary};
 use crate::post::{Held, Posted};
 use actix::{
@@ -15,9 +15,8 @@ use actix_rt::ArbiterHandle;
 use holdline_core::call::begin::{NewCall, turned_away};
 use holdline_core::call::{Answer, Call, CallConfig, CallEnd, CallFact, CallState, Input, Request};
 use holdline_core::fact::{Entry, Fact, Key};
-use holdline_core::flow::run::Run;
+use holdline_core::fold::Fold;
 use holdline_core::roster::{Death, Roster, Verdict};
-use holdline_core::workflow::run_facts;
 use holdline_core::{CallId, RunId, WorkflowId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -261,7 +260,7 @@ impl CallRegistry {
 
     /// Folds a call of the process before this one.
     fn wake(&mut self, call: CallId, ctx: &mut Context<Self>) {
-        let reading = self.house.journal.send(Read(Key::Call(call.clone())));
+        let reading = self.house.journal.send(ReadFold(Key::Call(call.clone())));
         ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
             actor.fold(call, read.ok().and_then(Result::ok), ctx);
         }));
@@ -273,7 +272,7 @@ impl CallRegistry {
             let Some(row) = self.rows.get_mut(&call) else { continue };
             if let Session::Asleep = row.session {
                 row.session = Session::Rebuilding { waiting: Vec::new() };
-                let reading = self.house.journal.send(Read(Key::Call(call.clone())));
+                let reading = self.house.journal.send(ReadFold(Key::Call(call.clone())));
                 ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
                     actor.fold(call, read.ok().and_then(Result::ok), ctx);
                     actor.wake_next(ctx);
@@ -285,22 +284,22 @@ impl CallRegistry {
 
     /// Folds a call whose session has died: with what it had still asked to be written.
     fn rebuild(&mut self, call: CallId, ctx: &mut Context<Self>) {
-        let reading = self.house.journal.send(ReadSettled(Key::Call(call.clone())));
+        let reading = self.house.journal.send(FoldSettled(Key::Call(call.clone())));
         ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
             actor.fold(call, read.ok().and_then(Result::ok), ctx);
         }));
     }
 
     /// Starts a call's session from its facts.
-    fn fold(&mut self, call: CallId, read: Option<Vec<Entry>>, ctx: &mut Context<Self>) {
-        let Some(entries) = read else {
+    fn fold(&mut self, call: CallId, read: Option<Fold>, ctx: &mut Context<Self>) {
+        let Some(fold) = read else {
             tracing::error!(%call, "a call could not be read back");
             self.forgets = true; // it must not begin anew
             self.forget(&call);
             return;
         };
         let now = self.house.clock.now();
-        let Some(state) = fold_call(&entries) else {
+        let Some((state, run)) = fold.into_call() else {
             // It died before anything was written: the network's next request begins it.
             self.forget(&call);
             return;
@@ -312,8 +311,7 @@ impl CallRegistry {
             let _ = self.house.journal.try_send(Close(Key::Call(call)));
             return;
         }
-        let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-        let run = Run::restore(now, run_facts(facts.iter())).ok().map(Box::new);
+        let run = run.map(Box::new);
         let workflow = state.workflow.clone();
         let machine = if run.is_none() && state.flow_over.is_none() {
             // Without its flow nothing would ever answer for it, nor end it.
@@ -328,10 +326,10 @@ impl CallRegistry {
     /// A call that can't go on is ended, with the reason `internal`.
     fn give_up(&mut self, call: CallId, why: &'static str, ctx: &mut Context<Self>) {
         tracing::error!(%call, why, "a call is given up");
-        let reading = self.house.journal.send(ReadSettled(Key::Call(call.clone())));
+        let reading = self.house.journal.send(FoldSettled(Key::Call(call.clone())));
         ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
-            let state = read.ok().and_then(Result::ok).and_then(|entries| fold_call(&entries));
-            let Some(state) = state else {
+            let state = read.ok().and_then(Result::ok).and_then(Fold::into_call);
+            let Some((state, _)) = state else {
                 actor.forget(&call);
                 return;
             };

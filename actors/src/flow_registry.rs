@@ -3,7 +3,7 @@
 use crate::call_session::Mail;
 use crate::clock::Clock;
 use crate::door::{self, FlowBook};
-use crate::journal_writer::{Append, JournalWriter, ReadRun};
+use crate::journal_writer::{Append, JournalWriter, ReadRun, ReadRunFold};
 use crate::obituary::Died;
 use crate::outbox::Outside;
 use crate::parent_workflow::{Order, ParentWorkflow, Tell};
@@ -15,7 +15,7 @@ use actix::{
 };
 use holdline_core::call::Input as CallInput;
 use holdline_core::fact::{Entry, Fact, Key};
-use holdline_core::workflow::Workflow;
+use holdline_core::fold::Fold;
 use holdline_core::{CallId, RunId, Tick};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,7 +47,7 @@ pub struct FlowRegistry {
 }
 
 /// What the journal says of a run's story.
-type ReadBack = Result<Result<Option<(Key, Vec<Entry>)>, JournalError>, MailboxError>;
+type ReadBack = Result<Result<Option<Fold>, JournalError>, MailboxError>;
 
 impl FlowRegistry {
     pub fn new(
@@ -70,13 +70,13 @@ impl FlowRegistry {
 
     /// Folds a main workflow from its facts and wakes it.
     fn wake(&mut self, run: RunId, tell: Option<Tell>, ctx: &mut Context<Self>) {
-        let reading = self.journal.send(ReadRun(run));
+        let reading = self.journal.send(ReadRunFold(run));
         ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| actor.fold(run, read, tell, ctx)));
     }
 
     fn wake_next(&mut self, ctx: &mut Context<Self>) {
         let Some(run) = self.asleep.pop_front() else { return };
-        let reading = self.journal.send(ReadRun(run));
+        let reading = self.journal.send(ReadRunFold(run));
         ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
             actor.fold(run, read, None, ctx);
             actor.wake_next(ctx);
@@ -84,8 +84,8 @@ impl FlowRegistry {
     }
 
     fn fold(&mut self, run: RunId, read: ReadBack, tell: Option<Tell>, ctx: &mut Context<Self>) {
-        let entries = match read {
-            Ok(Ok(Some((_, entries)))) => entries,
+        let fold = match read {
+            Ok(Ok(Some(fold))) => fold,
             Ok(Ok(None)) => {
                 tracing::error!(%run, "a completion came for a main workflow that the journal does not know");
                 // Nobody is left to take it: the call need not tell it for ever.
@@ -100,8 +100,7 @@ impl FlowRegistry {
             }
             Err(_) => return,
         };
-        let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-        let Some(mut workflow) = Workflow::restore(self.clock.now(), facts.iter()) else {
+        let Some(mut workflow) = fold.into_workflow() else {
             tracing::error!(%run, "a main workflow could not be folded from its facts");
             return;
         };

@@ -9,7 +9,7 @@ mod lane;
 #[cfg(test)]
 mod tests;
 
-pub use desk::Health;
+pub use desk::{BATCH_BOUNDS, Health, Histogram, SYNC_BOUNDS};
 
 use crate::clock::Clock;
 use crate::port::journal::{Journal, JournalError, Kind, Listed, Story};
@@ -19,6 +19,7 @@ use actix::{
 use desk::{Desk, Job, Keep, TIDY_EVERY};
 use holdline_core::RunId;
 use holdline_core::fact::{Entry, Key};
+use holdline_core::fold::Fold;
 use lane::{Lane, Worker};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -178,6 +179,7 @@ fn write_on(mut desk: Desk, jobs: &Worker<Job>) {
         }
         wait = desk.tidy();
     }
+    desk.closes();
 }
 
 fn read_on(journal: &dyn Journal, questions: &Worker<Question>) {
@@ -241,15 +243,27 @@ impl Handler<Read> for JournalWriter {
     }
 }
 
-/// A story with everything that was asked to be written before this: for whoever goes on with it. It waits for the
-/// disk.
+/// What a story on disk has come to; folded where no call has to wait for it.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Entry>, JournalError>")]
-pub struct ReadSettled(pub Key);
+#[rtype(result = "Result<Fold, JournalError>")]
+pub struct ReadFold(pub Key);
 
-impl Handler<ReadSettled> for JournalWriter {
-    type Result = ResponseFuture<Result<Vec<Entry>, JournalError>>;
-    fn handle(&mut self, ReadSettled(key): ReadSettled, ctx: &mut Self::Context) -> Self::Result {
+impl Handler<ReadFold> for JournalWriter {
+    type Result = ResponseFuture<Result<Fold, JournalError>>;
+    fn handle(&mut self, ReadFold(key): ReadFold, _: &mut Self::Context) -> Self::Result {
+        self.ask(move |journal| desk::fold(journal, &key))
+    }
+}
+
+/// What a story has come to with everything that was asked to be written before this: for whoever goes on with it. It
+/// waits for the disk.
+#[derive(Message)]
+#[rtype(result = "Result<Fold, JournalError>")]
+pub struct FoldSettled(pub Key);
+
+impl Handler<FoldSettled> for JournalWriter {
+    type Result = ResponseFuture<Result<Fold, JournalError>>;
+    fn handle(&mut self, FoldSettled(key): FoldSettled, ctx: &mut Self::Context) -> Self::Result {
         let (reply, settled) = oneshot::channel();
         self.write(Job::Settled { key, reply }, ctx);
         let closed = || JournalError::Closed("its thread has ended".to_owned());
@@ -269,6 +283,21 @@ impl Handler<ReadRun> for JournalWriter {
             let Some(key) = journal.story_of(&run)? else { return Ok(None) };
             let entries = journal.read(&key)?;
             Ok(Some((key, entries)))
+        })
+    }
+}
+
+/// What the story that holds a run has come to.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Fold>, JournalError>")]
+pub struct ReadRunFold(pub RunId);
+
+impl Handler<ReadRunFold> for JournalWriter {
+    type Result = ResponseFuture<Result<Option<Fold>, JournalError>>;
+    fn handle(&mut self, ReadRunFold(run): ReadRunFold, _: &mut Self::Context) -> Self::Result {
+        self.ask(move |journal| {
+            let key = journal.story_of(&run)?;
+            key.map(|key| desk::fold(journal, &key)).transpose()
         })
     }
 }

@@ -9,6 +9,7 @@
 //! | [`call`] | the life of one phone call: exchanges, stream, playout, ends, the completion |
 //! | [`flow`] | the workflow language: documents, cursor, stacks, variables, actions |
 //! | [`workflow`] | a main workflow around a flow's run: trigger, completion, what comes after |
+//! | [`fold`] | what a story's facts come to, from the first or from a snapshot |
 //! | [`roster`] | which calls exist, who is rebuilt, who is turned away |
 //! | [`http`] | what a workflow asks of other systems, and how their answers are judged |
 //! | [`front`] | what a request of the phone network means, and whether it may come in |
@@ -19,6 +20,7 @@ pub mod call;
 pub mod document;
 pub mod fact;
 pub mod flow;
+pub mod fold;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzz;

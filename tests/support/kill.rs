@@ -1,7 +1,7 @@
 //! Kills the server again and again in the middle of calls, and looks at what the journal says in the end.
 #![allow(clippy::disallowed_methods)] // it lives in real time, as those who pull plugs do
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::relay::{Relay, Strike, Way};
+use super::sink::{self, Sink};
 use super::until;
 use super::wire::Asker;
 
@@ -36,10 +37,13 @@ bind = \"127.0.0.1:0\"
 bind = \"127.0.0.1:0\"
 [calls]
 return_grace = \"8s\"
+[http]
+allow_hosts = [\"127.0.0.1\"]
 [log]
 format = \"text\"
 ";
-/// Words, keys, sound of ours, sound of theirs, a wait, and words again: every way in which a step can be under way.
+/// Words, keys, a question to another system, sound of ours, sound of theirs, a wait, and words again: every way in which
+/// a step can be under way.
 const LINE: &str = "\
 tasks:
   - { type: answer, name: first }
@@ -47,24 +51,26 @@ tasks:
   - { type: talk, name: prompt, parameters: { text: Press a key. } }
   - { type: digits_receive, name: key, parameters: { duration: 20s, length: 1 } }
   - { type: variable_set, name: note, parameters: { key: pressed, value: '${key.digits}' } }
+  - { type: http/request, name: asked, parameters: { url: 'SINK/asked?call=${call.sid}', method: POST, body: { pressed: '${key.digits}' } } }
   - { type: digits_send, name: tones, parameters: { digits: '123', duration: 200, interval: 100 } }
   - { type: echo, name: mirror, parameters: { duration: 1500ms } }
   - { type: sleep, name: rest, parameters: { duration: 1s } }
   - { type: talk, name: goodbye, parameters: { text: Goodbye then. } }
 outputs: [{ name: pressed, value: '${pressed}' }]
 ";
-const LINE_STEPS: [&str; 9] =
-    ["first", "welcome", "prompt", "key", "note", "tones", "mirror", "rest", "goodbye"];
-/// Goes on for a while after its call.
+const LINE_STEPS: [&str; 10] =
+    ["first", "welcome", "prompt", "key", "note", "asked", "tones", "mirror", "rest", "goodbye"];
+/// Goes on for a while after its call, and owes a message to somebody.
 const MAIN: &str = "\
 triggers:
   - { type: twilio/inboundCall, name: incoming, parameters: { subWorkflow: line } }
 tasks:
   - { type: variable_set, name: before, parameters: { key: result, value: '${incoming.endReason}' } }
+  - { type: webhook_send, name: told, parameters: { uri: 'SINK/told?call=${incoming.callSid}', data: { over: true } } }
   - { type: sleep, name: pause, parameters: { duration: 700ms } }
   - { type: variable_set, name: after, parameters: { key: again, value: '${incoming.subWorkflowOutputs}' } }
 ";
-const MAIN_STEPS: [&str; 3] = ["before", "pause", "after"];
+const MAIN_STEPS: [&str; 4] = ["before", "told", "pause", "after"];
 /// Of what a call sends over its wire in one direction, at least: so many pieces are shared out between the kills.
 const PIECES_OF_A_CALL: u64 = 40;
 /// A call begins when the one before it has lived through so many things.
@@ -94,8 +100,10 @@ pub struct Report {
 impl Kills {
     pub fn live(&self) -> Report {
         let home = tempfile::tempdir().unwrap();
+        let sink = Sink::start(home.path());
         std::fs::create_dir(home.path().join("flows")).unwrap();
         for (name, text) in [("main", MAIN), ("line", LINE)] {
+            let text = text.replace("SINK", &sink.origin);
             std::fs::write(home.path().join(format!("flows/{name}.yaml")), text).unwrap();
         }
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -157,6 +165,11 @@ impl Kills {
             until("every main workflow has ended", async || {
                 let told = asker.get("/v1/activeflows?status=running").await.json();
                 told["result"].as_array().is_some_and(Vec::is_empty).then_some(())
+            })
+            .await;
+            until("every message that is owed has arrived", async || {
+                let (asked, _) = sink::asked(home.path());
+                (asked.keys().filter(|path| path.starts_with("/told")).count() >= self.calls).then_some(())
             })
             .await;
         });
@@ -319,7 +332,25 @@ fn judge(home: &Path, stories: &[Story]) -> (usize, u64) {
         assert_eq!(steps, MAIN_STEPS, "{main:#?}");
         begun_again += again;
     }
+    judge_effects(home, stories);
     (facts, begun_again)
+}
+
+/// Every effect on another system at least once, and always under one id: that of its step, and of no other.
+fn judge_effects(home: &Path, stories: &[Story]) {
+    let (asked, times) = sink::asked(home);
+    assert_eq!(asked.len(), stories.len() * 2, "two effects of each call: {asked:#?}");
+    let mut ids = BTreeSet::new();
+    for story in stories {
+        for what in ["asked", "told"] {
+            let of = asked.get(&format!("/{what}?call={}", story.call_sid));
+            let of = of.unwrap_or_else(|| panic!("{} was never {what}", story.call_sid));
+            assert_eq!(of.len(), 1, "{what} under several ids: {of:?}");
+            let id = of.first().unwrap();
+            assert!(!id.is_empty() && ids.insert(id.clone()), "an id of its own: {id:?}");
+        }
+    }
+    println!("{} effects on another system, asked for {times} times", asked.len());
 }
 
 fn count(story: &[Entry], of: impl Fn(&Fact) -> bool) -> usize {

@@ -5,6 +5,9 @@ pub mod crowd;
 pub mod hosted;
 pub mod kill;
 pub mod relay;
+pub mod served;
+pub mod sink;
+pub mod volume;
 pub mod wire;
 
 use std::time::{Duration, Instant};

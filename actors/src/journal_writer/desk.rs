@@ -8,7 +8,8 @@ use crate::clock::Clock;
 use crate::port::journal::{Journal, JournalError};
 use holdline_core::Tick;
 use holdline_core::fact::{Entry, Key};
-use std::collections::VecDeque;
+use holdline_core::fold::Fold;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +25,23 @@ const PRUNE_MOST: usize = 32;
 /// How often to look for stories that are too old, and at the disk.
 pub(super) const TIDY_EVERY: Duration = Duration::from_secs(10);
 
+/// Facts of one story between two snapshots of it: a fold of so many takes some milliseconds, and few calls have as
+/// many in their whole life.
+pub(super) const SNAPSHOT_EVERY: usize = 2000;
+
+/// What a story has come to so far.
+pub(super) fn fold(journal: &dyn Journal, key: &Key) -> Result<Fold, JournalError> {
+    let (snapshot, entries) = journal.read_on(key)?;
+    let Some(snapshot) = snapshot else { return Ok(Fold::of(&entries)) };
+    match Fold::from_snapshot(&snapshot) {
+        Some(mut fold) => {
+            entries.iter().for_each(|entry| fold.apply(entry));
+            Ok(fold)
+        }
+        None => Ok(Fold::of(&journal.read(key)?)),
+    }
+}
+
 /// What the journal's owner shows of it.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -32,6 +50,59 @@ pub struct Health {
     facts: AtomicU64,
     pruned: AtomicU64,
     disk_bytes: AtomicU64,
+    snapshots: AtomicU64,
+    batch_facts: Histogram<{ BATCH_BOUNDS.len() }>,
+    sync_micros: Histogram<{ SYNC_BOUNDS.len() }>,
+}
+
+/// Facts of one commit.
+pub const BATCH_BOUNDS: [u64; 8] = [1, 2, 5, 10, 50, 100, 500, 1000];
+/// Microseconds of one sync: from a drive with a battery to one that is about to fail.
+pub const SYNC_BOUNDS: [u64; 10] =
+    [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
+
+/// Counts of what was measured, by upper bounds, as monitoring wants them.
+#[derive(Debug)]
+pub struct Histogram<const N: usize> {
+    /// Each counts what is above the bound before it and not above its own; what is above all of them is only in
+    /// `count`.
+    buckets: [AtomicU64; N],
+    count: AtomicU64,
+    sum: AtomicU64,
+}
+
+impl<const N: usize> Default for Histogram<N> {
+    fn default() -> Histogram<N> {
+        Histogram {
+            buckets: [const { AtomicU64::new(0) }; N],
+            count: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<const N: usize> Histogram<N> {
+    fn add(&self, value: u64, bounds: &[u64; N]) {
+        if let Some(at) = bounds.iter().position(|bound| value <= *bound)
+            && let Some(bucket) = self.buckets.get(at)
+        {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+
+    pub fn buckets(&self) -> [u64; N] {
+        std::array::from_fn(|at| self.buckets.get(at).map_or(0, |bucket| bucket.load(Ordering::Relaxed)))
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub fn sum(&self) -> u64 {
+        self.sum.load(Ordering::Relaxed)
+    }
 }
 
 impl Health {
@@ -54,6 +125,21 @@ impl Health {
         self.pruned.load(Ordering::Relaxed)
     }
 
+    /// Snapshots of long stories that were kept.
+    pub fn snapshots(&self) -> u64 {
+        self.snapshots.load(Ordering::Relaxed)
+    }
+
+    /// How many facts shared a commit, by [`BATCH_BOUNDS`].
+    pub fn batch_facts(&self) -> &Histogram<{ BATCH_BOUNDS.len() }> {
+        &self.batch_facts
+    }
+
+    /// How long the disk took for a commit in microseconds, by [`SYNC_BOUNDS`]. Empty for a store without a disk.
+    pub fn sync_micros(&self) -> &Histogram<{ SYNC_BOUNDS.len() }> {
+        &self.sync_micros
+    }
+
     /// What the store takes of the disk; 0 for one that takes none.
     pub fn disk_bytes(&self) -> u64 {
         self.disk_bytes.load(Ordering::Relaxed)
@@ -72,11 +158,13 @@ pub(super) enum Job {
         key: Key,
         done: Written,
     },
-    /// Read behind everything that was asked to be written before.
+    /// Folded behind everything that was asked to be written before.
     Settled {
         key: Key,
-        reply: oneshot::Sender<Result<Vec<Entry>, JournalError>>,
+        reply: oneshot::Sender<Result<Fold, JournalError>>,
     },
+    /// A story has become long.
+    Snapshot(Key),
 }
 
 /// How long stories are kept after their end, and the clock to know it by.
@@ -96,6 +184,8 @@ pub(super) struct Desk {
     tidy_at: Tick,
     /// A story was closed since the last look.
     closed: bool,
+    /// Facts of each open story that no snapshot holds, as far as this desk has written them.
+    since_snapshot: BTreeMap<Key, usize>,
 }
 
 /// One commit.
@@ -115,6 +205,7 @@ impl Desk {
             pause: RETRY_FIRST,
             tidy_at: Tick(0),
             closed: false,
+            since_snapshot: BTreeMap::new(),
         }
     }
 
@@ -196,8 +287,14 @@ impl Desk {
                 return Err(error);
             }
         }
+        let facts = u64::try_from(group.batch.len()).unwrap_or(0);
         self.health.commits.fetch_add(1, Ordering::Relaxed);
-        self.health.facts.fetch_add(u64::try_from(group.batch.len()).unwrap_or(0), Ordering::Relaxed);
+        self.health.facts.fetch_add(facts, Ordering::Relaxed);
+        self.health.batch_facts.add(facts, &BATCH_BOUNDS);
+        if let Some(took) = self.journal.last_sync() {
+            self.health.sync_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), &SYNC_BOUNDS);
+        }
+        self.count(&group.batch);
         for written in group.written {
             // Whoever asked may be gone; what was written stays written.
             let _ = written.send(Ok(()));
@@ -210,6 +307,7 @@ impl Desk {
             Job::Append { batch, written } => self.commit(Group { batch, written: vec![written] }),
             Job::Close(key) => {
                 self.closed = true;
+                self.since_snapshot.remove(&key);
                 let closed = self.journal.close(&key);
                 if let Err(JournalError::Write(_)) = closed {
                     self.waiting.push_front(Job::Close(key));
@@ -221,14 +319,49 @@ impl Desk {
                 Ok(())
             }
             Job::Delete { key, done } => {
+                self.since_snapshot.remove(&key);
                 let _ = done.send(self.journal.delete(&key));
                 Ok(())
             }
             Job::Settled { key, reply } => {
-                let _ = reply.send(self.journal.read(&key));
+                let _ = reply.send(fold(&*self.journal, &key));
                 Ok(())
             }
+            Job::Snapshot(key) => self.keep_snapshot(&key),
         }
+    }
+
+    /// Long stories are folded now and then, so that nobody has to fold all of them when somebody waits for it.
+    fn count(&mut self, batch: &[Entry]) {
+        for entry in batch {
+            let since = self.since_snapshot.entry(entry.key.clone()).or_insert(0);
+            *since += 1;
+            if *since == SNAPSHOT_EVERY {
+                self.waiting.push_back(Job::Snapshot(entry.key.clone()));
+            }
+        }
+    }
+
+    fn keep_snapshot(&mut self, key: &Key) -> Result<(), JournalError> {
+        let Some(since) = self.since_snapshot.get_mut(key) else { return Ok(()) };
+        *since = 0;
+        // A snapshot is a shortcut: what can't be read or folded is said by whoever needs it.
+        let Ok(Some(state)) = fold(&*self.journal, key).map(|fold| fold.snapshot()) else { return Ok(()) };
+        let kept = self.journal.keep_snapshot(key, &state);
+        if kept.is_ok() {
+            self.health.snapshots.fetch_add(1, Ordering::Relaxed);
+        }
+        match kept {
+            // The same failure as that of a batch, and the same cure; this one need not be tried again.
+            Err(JournalError::Write(why)) => Err(JournalError::Write(why)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last word.
+    pub fn closes(&self) {
+        let (facts, commits) = (self.health.facts(), self.health.commits());
+        tracing::info!(facts, commits, "the journal is closed");
     }
 
     fn works(&mut self) {

@@ -114,7 +114,7 @@ async fn what_a_full_disk_refuses_is_kept_and_written_in_order_when_it_can_be() 
     bench.append(1).await.await.unwrap().unwrap();
     bench.full.store(true, Ordering::SeqCst);
     let (mut second, third) = (bench.append(2).await, bench.append(3).await);
-    let settled = bench.writer.send(ReadSettled(key()));
+    let settled = bench.writer.send(FoldSettled(key()));
     tokio::time::advance(Duration::from_secs(20)).await;
     assert!(bench.health.is_failing());
     assert!(second.try_recv().is_err(), "nothing is told that is not written");
@@ -124,7 +124,9 @@ async fn what_a_full_disk_refuses_is_kept_and_written_in_order_when_it_can_be() 
     second.await.unwrap().unwrap();
     third.await.unwrap().unwrap();
     assert!(!bench.health.is_failing());
-    assert_eq!(settled.await.unwrap().unwrap(), vec![digits(1), digits(2), digits(3)]);
+    settled.await.unwrap().unwrap();
+    let on_disk = bench.writer.send(Read(key())).await.unwrap().unwrap();
+    assert_eq!(on_disk, vec![digits(1), digits(2), digits(3)]);
 }
 
 #[actix_rt::test]
@@ -158,4 +160,31 @@ async fn a_writer_that_goes_away_writes_what_it_was_given() {
     drop(writer);
     done.await.unwrap().unwrap();
     assert_eq!(*batches.lock().unwrap(), [1]);
+}
+
+#[actix_rt::test]
+async fn a_long_story_is_folded_from_a_snapshot_and_comes_to_the_same() {
+    let writer = JournalWriter::new(Box::new(MemoryJournal::new()));
+    let health = writer.health();
+    let writer = writer.start();
+    let arrival = serde_json::json!({
+        "call": "arrived", "workflow": "w", "sub_workflow": "w", "main_run": null, "max_duration_ms": null,
+        "sub_run": "01a1fb08-fdcf-7206-bc31-a45666147471",
+        "arrival": { "call": "CA1", "account": "AC1", "from": "+1", "to": "+2", "direction": "inbound",
+            "status": null, "caller_name": null, "forwarded_from": null },
+    });
+    let first = Entry { key: key(), wall_ms: 1, fact: serde_json::from_value(arrival).unwrap() };
+    let facts = u64::try_from(desk::SNAPSHOT_EVERY).unwrap() + 5;
+    let story: Vec<Entry> = std::iter::once(first).chain((2..=facts).map(digits)).collect();
+    for batch in story.chunks(700) {
+        let (written, done) = oneshot::channel();
+        writer.send(Append { batch: batch.to_vec(), written }).await.unwrap();
+        done.await.unwrap().unwrap();
+    }
+    assert_eq!(health.snapshots(), 1);
+    assert_eq!((health.batch_facts().count(), health.batch_facts().sum()), (3, facts));
+    assert_eq!(health.batch_facts().buckets()[BATCH_BOUNDS.len() - 1], 3, "each below a thousand, above 500");
+    let whole = Fold::of(&story);
+    assert_eq!(writer.send(ReadFold(key())).await.unwrap().unwrap(), whole);
+    assert_eq!(writer.send(FoldSettled(key())).await.unwrap().unwrap(), whole);
 }

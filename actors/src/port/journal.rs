@@ -4,6 +4,7 @@ use holdline_core::fact::{CallFact, Entry, Fact, Key, OutboxFact, ParentFact, Ru
 use holdline_core::{RunId, WorkflowId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Stories of ended calls and runs that the in-memory journal keeps for the API.
 pub const ENDED_KEPT_MAX: usize = 2000;
@@ -44,6 +45,17 @@ pub trait Journal: Send {
     /// Deletes stories that ended before `ended_before_ms`, oldest first, at most so many; says how many it deleted.
     fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError>;
 
+    /// Keeps what all facts of a story so far came to, instead of what was kept before. It may be lost, and need not
+    /// be kept at all; a story that is over has none.
+    fn keep_snapshot(&mut self, _key: &Key, _state: &[u8]) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    /// The snapshot of a story and the facts that were written after it; without one, all facts.
+    fn read_on(&self, key: &Key) -> Result<(Option<Vec<u8>>, Vec<Entry>), JournalError> {
+        Ok((None, self.read(key)?))
+    }
+
     fn open_keys(&self) -> Result<Vec<Key>, JournalError> {
         Ok(self.open_stories()?.into_iter().map(|story| story.key).collect())
     }
@@ -56,6 +68,11 @@ pub trait Journal: Send {
 
     /// What the store takes of the disk, where it takes any.
     fn disk_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// How long the last batch waited for the disk, where there is one.
+    fn last_sync(&self) -> Option<Duration> {
         None
     }
 }
@@ -169,6 +186,8 @@ struct Kept {
     place: u64,
     head: Story,
     entries: Vec<Entry>,
+    /// What so many of the entries came to.
+    snapshot: Option<(usize, Vec<u8>)>,
 }
 
 impl MemoryJournal {
@@ -197,7 +216,7 @@ impl Journal for MemoryJournal {
             let story = self.stories.entry(entry.key.clone()).or_insert_with(|| {
                 *next += 1;
                 order.insert(*next, entry.key.clone());
-                Kept { place: *next, head: Story::of(entry.key.clone()), entries: Vec::new() }
+                Kept { place: *next, head: Story::of(entry.key.clone()), entries: Vec::new(), snapshot: None }
             });
             story.head.learn(&entry.fact);
             story.entries.push(entry.clone());
@@ -221,6 +240,7 @@ impl Journal for MemoryJournal {
     fn close(&mut self, key: &Key) -> Result<(), JournalError> {
         if let Some(story) = self.stories.get_mut(key).filter(|story| story.head.ended_ms.is_none()) {
             story.head.ended_ms = Some(story.entries.last().map_or(0, |entry| entry.wall_ms));
+            story.snapshot = None;
             self.ended.push_back(key.clone());
         }
         while self.ended.len() > ENDED_KEPT_MAX {
@@ -229,6 +249,19 @@ impl Journal for MemoryJournal {
             }
         }
         Ok(())
+    }
+
+    fn keep_snapshot(&mut self, key: &Key, state: &[u8]) -> Result<(), JournalError> {
+        if let Some(story) = self.stories.get_mut(key).filter(|story| story.head.ended_ms.is_none()) {
+            story.snapshot = Some((story.entries.len(), state.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn read_on(&self, key: &Key) -> Result<(Option<Vec<u8>>, Vec<Entry>), JournalError> {
+        let Some(story) = self.stories.get(key) else { return Ok((None, Vec::new())) };
+        let (done, snapshot) = story.snapshot.clone().unzip();
+        Ok((snapshot, story.entries.get(done.unwrap_or(0)..).unwrap_or_default().to_vec()))
     }
 
     fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {

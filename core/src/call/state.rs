@@ -6,6 +6,7 @@ use crate::id::{RunId, WorkflowId};
 use crate::notice::{Arrival, NetworkStatus};
 use crate::scene::{RecordingReport, RunOver};
 use crate::time::rfc3339_ms;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ const STREAMS_MAX: usize = 1000;
 /// Finished recordings named in the completion.
 const RECORDINGS_MAX: usize = 1000;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallState {
     pub arrival: Arrival,
     pub workflow: WorkflowId,
@@ -51,7 +52,7 @@ pub struct CallState {
 }
 
 /// One document and how far the network came with it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
     pub plan: Arc<Plan>,
     pub given_ms: u64,
@@ -61,7 +62,7 @@ pub struct Exchange {
     pub stream_started: bool,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StreamRecord {
     pub stream: u64,
     pub exchange: u32,

@@ -8,14 +8,15 @@ use crate::limit::VALUE_BYTES_MAX;
 use crate::scene::ErrorClass;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Entries that a run keeps in memory. A wait loop may turn for hours; ten thousand steps are more than a person reads,
 /// and a few megabytes.
 pub const ENTRIES_MAX: usize = 10_000;
 
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "Compact", into = "Compact")]
 pub struct History {
     entries: VecDeque<Entry>,
     /// Entries dropped from the front; the number of the first one kept is this plus 1.
@@ -35,6 +36,79 @@ pub struct Entry {
     pub attempts: u32,
     pub missing: Vec<String>,
     pub dropped: Vec<String>,
+}
+
+/// A history as a snapshot holds it. A loop's entries are all of the same few actions, which stand here once.
+#[derive(Serialize, Deserialize)]
+struct Compact {
+    nodes: Vec<Arc<ActionNode>>,
+    entries: Vec<CompactEntry>,
+    dropped: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CompactEntry {
+    node: usize,
+    parameters: Arc<Map<String, Value>>,
+    started_at: u64,
+    ended_at: Option<u64>,
+    outcome: Option<Outcome>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    output: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+    attempts: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<String>,
+}
+
+impl From<History> for Compact {
+    fn from(history: History) -> Compact {
+        let mut places: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut compact = Compact { nodes: Vec::new(), entries: Vec::new(), dropped: history.dropped };
+        for entry in history.entries {
+            let node = *places.entry(Arc::as_ptr(&entry.node).addr()).or_insert_with(|| {
+                compact.nodes.push(entry.node.clone());
+                compact.nodes.len() - 1
+            });
+            compact.entries.push(CompactEntry {
+                node,
+                parameters: entry.parameters,
+                started_at: entry.started_at,
+                ended_at: entry.ended_at,
+                outcome: entry.outcome,
+                output: entry.output,
+                error: entry.error,
+                attempts: entry.attempts,
+                missing: entry.missing,
+                dropped: entry.dropped,
+            });
+        }
+        compact
+    }
+}
+
+impl From<Compact> for History {
+    /// Every entry names an action that stands there: both were written together.
+    fn from(compact: Compact) -> History {
+        let entries = compact.entries.into_iter().filter_map(|entry| {
+            Some(Entry {
+                node: compact.nodes.get(entry.node)?.clone(),
+                parameters: entry.parameters,
+                started_at: entry.started_at,
+                ended_at: entry.ended_at,
+                outcome: entry.outcome,
+                output: entry.output,
+                error: entry.error,
+                attempts: entry.attempts,
+                missing: entry.missing,
+                dropped: entry.dropped,
+            })
+        });
+        History { entries: entries.collect(), dropped: compact.dropped }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

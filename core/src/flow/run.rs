@@ -20,6 +20,7 @@ use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
 use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Reference, Refused, RunOver, Turn};
 use crate::{Now, Tick};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -55,6 +56,14 @@ pub struct Run {
     pub(super) ended_children: VecDeque<Run>,
     /// What follows on ends of the last turn.
     pub(super) follow: Vec<RunSpec>,
+}
+
+/// What a run's facts came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    state: State,
+    child: Option<Box<Snapshot>>,
+    ended_children: Vec<Snapshot>,
 }
 
 /// What a crash may forget.
@@ -162,14 +171,18 @@ impl Run {
         }
     }
 
+    /// The run that this fact begins.
+    pub fn first(fact: &RunFact) -> Result<Run, FactError> {
+        State::new(fact).map(Run::of)
+    }
+
     /// The run that wrote these facts. What was under way begins again in the next turn.
     pub fn restore<'f>(_now: Now, facts: impl Iterator<Item = &'f RunFact>) -> Result<Run, FactError> {
         let mut facts = facts;
-        let state = match facts.next() {
-            Some(fact) => State::new(fact)?,
+        let mut run = match facts.next() {
+            Some(fact) => Run::first(fact)?,
             None => return Err(FactError::NotBegun("nothing".to_owned())),
         };
-        let mut run = Run::of(state);
         for fact in facts {
             if matches!(fact, RunFact::Begun(_)) {
                 return Err(FactError::BegunTwice);
@@ -177,6 +190,23 @@ impl Run {
             run.apply(fact);
         }
         Ok(run)
+    }
+
+    /// Its durable state, and that of its children.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            state: self.state.clone(),
+            child: self.child.as_ref().map(|child| Box::new(child.snapshot())),
+            ended_children: self.ended_children.iter().map(Run::snapshot).collect(),
+        }
+    }
+
+    /// The run that a snapshot was made of, as [`Run::restore`] gives it.
+    pub fn from_snapshot(snapshot: Snapshot) -> Run {
+        let mut run = Run::of(snapshot.state);
+        run.child = snapshot.child.map(|child| Box::new(Run::from_snapshot(*child)));
+        run.ended_children = snapshot.ended_children.into_iter().map(Run::from_snapshot).collect();
+        run
     }
 
     /// The verbs of the wait document that the caller hears in this turn (from 0) of waiting in a queue. The same turn

@@ -1,12 +1,14 @@
 //! Lists of actions, and the stacks that run them.
 
 use super::script::ActionNode;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A list of actions whose members can be found by id or name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<ActionNode>", into = "Vec<ActionNode>")]
 pub struct List {
     nodes: Vec<Arc<ActionNode>>,
     places: BTreeMap<String, usize>,
@@ -56,8 +58,20 @@ impl List {
     }
 }
 
+impl From<Vec<ActionNode>> for List {
+    fn from(actions: Vec<ActionNode>) -> List {
+        List::new(&actions)
+    }
+}
+
+impl From<List> for Vec<ActionNode> {
+    fn from(list: List) -> Vec<ActionNode> {
+        list.nodes.iter().map(|node| (**node).clone()).collect()
+    }
+}
+
 /// One activation of a list: its own cursor and its own counts of jumps.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     pub id: String,
     pub list: Arc<List>,
@@ -71,7 +85,7 @@ pub struct Frame {
 }
 
 /// What a stack is for, as it stands.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub enum Work {
     #[default]
     Once,
@@ -83,7 +97,7 @@ pub enum Work {
 }
 
 /// A loop under way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Turns {
     /// The step that began it.
     pub step: u64,

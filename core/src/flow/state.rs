@@ -12,6 +12,7 @@ use super::stack::{Frame, List, Turns, Work};
 use super::vars::{Vars, is_reserved};
 use crate::id::RunId;
 use crate::scene::{Gap, RecordingReport, ReferenceKind, RunOver};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub const MAIN: &str = "main";
 /// Ordinals of stacks, apart from those of child runs.
 pub const PUSHED: u64 = 1 << 32;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     pub begun: Box<Begun>,
     pub frames: Vec<Frame>,
@@ -49,7 +50,7 @@ pub struct State {
 }
 
 /// A step that was rendered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pending {
     pub step: u64,
     pub stack: usize,
@@ -60,7 +61,7 @@ pub struct Pending {
 }
 
 /// The step under way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Current {
     pub step: u64,
     pub stack: usize,
@@ -70,7 +71,7 @@ pub struct Current {
     pub retry_at: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Recording {
     Stream { ordinal: u64, step: u64 },
     Network,

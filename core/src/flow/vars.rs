@@ -4,6 +4,7 @@
 //! never set them, and they don't count towards the workflow's caps.
 
 use crate::limit::{VALUE_BYTES_MAX, VARIABLES_BYTES_MAX, VARIABLES_MAX};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +15,7 @@ const RESERVED: [&str; 5] = ["call", "activeflow", "voipbin", "secret", "error"]
 /// Steps of a path (`.key`, `[n]`, `["key"]`) that are followed into one value.
 const PATH_STEPS_MAX: usize = 64;
 
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Vars {
     own: BTreeMap<String, Value>,
     runtime: BTreeMap<String, Value>,

@@ -15,6 +15,7 @@ use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Refused,
 use crate::{Machine, Now, Tick};
 use fact::ParentFact;
 use outbox::{Delivery, OutboxFact};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -26,11 +27,27 @@ pub struct Workflow {
 }
 
 /// The trigger that a main workflow waits at.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Waiting {
     pub call: CallId,
     pub trigger_type: String,
     pub trigger_name: String,
+}
+
+impl Waiting {
+    pub fn apply(waiting: &mut Option<Waiting>, fact: &Fact) {
+        match fact {
+            Fact::Parent(ParentFact::Waiting { call, trigger_type, trigger_name }) => {
+                *waiting = Some(Waiting {
+                    call: call.clone(),
+                    trigger_type: trigger_type.clone(),
+                    trigger_name: trigger_name.clone(),
+                });
+            }
+            Fact::Parent(ParentFact::CallOver { .. }) => *waiting = None,
+            _ => {}
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -103,21 +120,14 @@ impl Workflow {
         let of_run = run_facts(facts.clone());
         let run = Run::restore(now, of_run).ok()?;
         let mut waiting = None;
-        for fact in facts {
-            match fact {
-                Fact::Parent(ParentFact::Waiting { call, trigger_type, trigger_name }) => {
-                    waiting = Some(Waiting {
-                        call: call.clone(),
-                        trigger_type: trigger_type.clone(),
-                        trigger_name: trigger_name.clone(),
-                    });
-                }
-                Fact::Parent(ParentFact::CallOver { .. }) => waiting = None,
-                _ => {}
-            }
-        }
+        facts.for_each(|fact| Waiting::apply(&mut waiting, fact));
+        Some(Workflow::of(run, waiting))
+    }
+
+    /// A main workflow whose facts came to this run, and which waits for this call.
+    pub fn of(run: Run, waiting: Option<Waiting>) -> Workflow {
         let over = run.over().cloned();
-        Some(Workflow { run, waiting, over, wake_at: None })
+        Workflow { run, waiting, over, wake_at: None }
     }
 
     /// See [`Run::bind`].

@@ -1,6 +1,6 @@
 //! What every journal must do. [`check`] performs all of it and panics at the first thing that is not so.
 
-use holdline_actors::port::journal::{Journal, Kind, Listed, Story};
+use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, Story};
 use holdline_core::fact::{CallFact, Entry, Fact, Key, ParentFact};
 use holdline_core::notice::Arrival;
 use holdline_core::{CallId, RunId, WorkflowId};
@@ -16,6 +16,9 @@ pub struct Subject<'s> {
 
 /// Facts of the longest story that is tried.
 const LONG: u64 = 100_000;
+/// Ended stories that are kept, and what each may take.
+const KEPT: u64 = 5000;
+const KEPT_BYTES_MAX: u64 = 4096;
 
 pub fn check(subject: &Subject<'_>) {
     a_story_is_read_as_it_was_written(subject);
@@ -29,6 +32,44 @@ pub fn check(subject: &Subject<'_>) {
     large_facts_come_back_whole(subject);
     a_hundred_thousand_facts_keep_their_order(subject);
     a_reader_sees_what_was_written(subject);
+    a_snapshot_stands_for_what_was_before_it_as_long_as_the_story_is_open(subject);
+    a_kept_story_takes_little(subject);
+}
+
+/// A disk that can be full.
+pub struct Disk<'d> {
+    pub journal: Box<dyn Journal>,
+    /// Whether it takes anything from here on.
+    pub set_full: &'d dyn Fn(bool),
+}
+
+/// What is refused is not there and not lost: given again when there is room, it is written once, behind what was
+/// written before. For stores on a disk, beside [`check`].
+pub fn check_full_disk(disk: Disk<'_>) {
+    let Disk { mut journal, set_full } = disk;
+    let before = vec![arrived(1, 1), digits(1, 2, "1")];
+    journal.append(&before).unwrap();
+    set_full(true);
+    let large = "a text that fills any buffer ".repeat(10_000);
+    let refused = vec![
+        entry(call(1), 3, Fact::Call(CallFact::Trouble { what: large })),
+        digits(1, 4, "2"),
+        arrived(2, 4),
+    ];
+    for _ in 0..3 {
+        assert!(matches!(journal.append(&refused), Err(JournalError::Write(_))), "a full disk takes nothing");
+    }
+    if let Some(reader) = journal.reader() {
+        // Between two attempts a store may be closed; what it does tell is what it was told.
+        let told = reader.read(&call(1)).unwrap_or_else(|_| before.clone());
+        assert!(told.starts_with(&before), "what was there can still be read");
+    }
+    set_full(false);
+    journal.append(&refused).unwrap();
+    journal.append(&[digits(1, 5, "3")]).unwrap();
+    let whole = [before, refused[..2].to_vec(), vec![digits(1, 5, "3")]].concat();
+    assert_eq!(journal.read(&call(1)).unwrap(), whole, "all of it, in order, and once");
+    assert_eq!(journal.read(&call(2)).unwrap(), refused[2..]);
 }
 
 fn a_story_is_read_as_it_was_written(subject: &Subject<'_>) {
@@ -202,6 +243,61 @@ fn a_reader_sees_what_was_written(subject: &Subject<'_>) {
     assert_eq!(reader.story_of(&sub_run(1)).unwrap(), Some(call(1)));
     assert_eq!(pages(&*reader, Kind::CallsAndRuns, 10).len(), 2);
     assert!(reader.append(&[arrived(2, 1)]).is_err(), "a reader does not write");
+}
+
+fn a_snapshot_stands_for_what_was_before_it_as_long_as_the_story_is_open(subject: &Subject<'_>) {
+    let mut journal = (subject.fresh)();
+    assert_eq!(journal.read_on(&call(1)).unwrap(), (None, vec![]), "of a story that was never begun");
+    journal.keep_snapshot(&call(1), b"of nothing").unwrap();
+    let story: Vec<Entry> = [arrived(1, 1)].into_iter().chain((2..30).map(|at| digits(1, at, "1"))).collect();
+    journal.append(&story[..10]).unwrap();
+    journal.append(&[arrived(2, 9)]).unwrap();
+    let large = b"a state of some size ".repeat(5_000);
+    for state in [large.as_slice(), b"a later one"] {
+        journal.keep_snapshot(&call(1), state).unwrap();
+        let (snapshot, after) = journal.read_on(&call(1)).unwrap();
+        let Some(snapshot) = snapshot else {
+            assert_eq!(after, story[..10], "a store need not keep any");
+            return;
+        };
+        assert_eq!((snapshot.as_slice(), after), (state, vec![]));
+    }
+    journal.append(&story[10..20]).unwrap();
+    journal.append(&story[20..]).unwrap();
+    let mut journal = (subject.again)(journal);
+    let (snapshot, after) = journal.read_on(&call(1)).unwrap();
+    assert_eq!(snapshot.as_deref(), Some(b"a later one".as_slice()));
+    assert_eq!(after, story[10..]);
+    assert_eq!(journal.read(&call(1)).unwrap(), story, "it replaces nothing");
+    assert_eq!(journal.read_on(&call(2)).unwrap(), (None, vec![arrived(2, 9)]));
+    journal.close(&call(1)).unwrap();
+    journal.keep_snapshot(&call(1), b"of one that is over").unwrap();
+    assert_eq!(journal.read_on(&call(1)).unwrap(), (None, story));
+    journal.keep_snapshot(&call(2), b"soon gone").unwrap();
+    journal.delete(&call(2)).unwrap();
+    journal.append(&[arrived(2, 50)]).unwrap();
+    assert_eq!(journal.read_on(&call(2)).unwrap(), (None, vec![arrived(2, 50)]));
+}
+
+/// Many ended stories of one kind: what a store takes for each is what a month of calls takes.
+fn a_kept_story_takes_little(subject: &Subject<'_>) {
+    let mut journal = (subject.fresh)();
+    for lot in 0..KEPT / 100 {
+        let numbers = lot * 100..(lot + 1) * 100;
+        for at in 0..20 {
+            let facts: Vec<Entry> = numbers
+                .clone()
+                .map(|number| if at == 0 { arrived(number, at) } else { digits(number, at, "1") })
+                .collect();
+            journal.append(&facts).unwrap();
+        }
+        numbers.for_each(|number| journal.close(&call(number)).unwrap());
+    }
+    if let Some(bytes) = journal.disk_bytes() {
+        assert!(bytes / KEPT <= KEPT_BYTES_MAX, "{} bytes for each story that is kept", bytes / KEPT);
+    }
+    while journal.prune(u64::MAX, 100).unwrap() > 0 {}
+    assert_eq!(pages(&*journal, Kind::CallsAndRuns, 100), vec![]);
 }
 
 fn pages(journal: &dyn Journal, kind: Kind, size: usize) -> Vec<Key> {

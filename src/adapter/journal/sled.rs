@@ -4,18 +4,22 @@
 //! everything until it is opened again; what the failed batch left behind is then looked up, so that nothing is
 //! written twice.
 
+#![allow(clippy::disallowed_methods)] // it measures the disk, which no test can hold
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, Story};
-use holdline_core::RunId;
 use holdline_core::fact::{Entry, Key};
+use holdline_core::{CallId, RunId};
 use sled::Batch;
 
 use super::sled_open::{self, OpenError, Store, StoreError, guarded};
+use super::sled_pack::{self as pack, ScriptId};
 use super::sled_rows as rows;
 
 /// A disk that takes this much again is taken for usable; opening a store on a full one only makes things worse.
@@ -38,6 +42,8 @@ struct Pen {
     next_row: u64,
     next_place: u64,
     broken: bool,
+    /// How long the last batch waited for the disk.
+    last_sync: Option<Duration>,
     /// The batch that failed would have moved `next_row` here.
     failed: Option<u64>,
     _lock: File,
@@ -48,7 +54,8 @@ impl SledJournal {
     pub fn open(data: &Path) -> Result<SledJournal, OpenError> {
         let (lock, store) = sled_open::open(data)?;
         let shelf = Shelf { data: data.to_owned(), store: RwLock::new(Some(store)) };
-        let mut pen = Pen { next_row: 0, next_place: 0, broken: false, failed: None, _lock: lock };
+        let mut pen =
+            Pen { next_row: 0, next_place: 0, broken: false, last_sync: None, failed: None, _lock: lock };
         shelf.find_place(&mut pen).map_err(|error| OpenError::Folder {
             path: data.to_owned(),
             source: std::io::Error::other(error),
@@ -60,7 +67,12 @@ impl SledJournal {
         let pen = self.pen.as_mut().ok_or_else(reads_only)?;
         let written = self.shelf.with(|store| {
             store.db.apply_batch(batch)?;
-            if durable { store.sync() } else { Ok(()) }
+            if durable {
+                let began = Instant::now();
+                store.sync()?;
+                pen.last_sync = Some(began.elapsed());
+            }
+            Ok(())
         });
         pen.broken = written.is_err();
         written.map_err(cannot_write)
@@ -96,6 +108,7 @@ impl Shelf {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         // It holds the lock of its folder until it is gone.
         drop(store.take());
+        sled_open::write_again(&self.data.join("journal"))?;
         *store = Some(sled_open::open_store(&self.data.join("journal"))?);
         Ok(())
     }
@@ -135,10 +148,67 @@ impl Shelf {
         })
     }
 
-    /// A story's rows: their keys and values, in order.
-    fn rows(&self, place: u64) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
-        self.with(|store| Ok(store.db.scan_prefix(rows::rows_of(place)).collect::<Result<_, _>>()?))
+    /// A story's rows: their keys and values, in order. What it was packed into when it ended comes first.
+    fn rows(&self, place: u64, head: &Story) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
+        let packed = head.ended_ms.map(|ended_ms| rows::pieces_of(ended_ms, place));
+        let prefixes = packed.into_iter().chain([rows::rows_of(place)]);
+        self.with(|store| {
+            Ok(prefixes.flat_map(|prefix| store.db.scan_prefix(prefix)).collect::<Result<_, _>>()?)
+        })
+        .map_err(cannot_read)
+    }
+
+    /// A leaf that has lost its rows keeps its place on disk, with all that was in it, until somebody comes by; then the
+    /// store merges it with the one beside it. Nobody comes by where a story was that has moved, so this does.
+    fn tidy(&self, removed: &[(sled::IVec, sled::IVec)]) {
+        let visited = self.with(|store| {
+            for (key, _) in removed {
+                store.db.get(key)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = visited {
+            tracing::warn!(%error, "the store could not be tidied; it takes more of the disk than it must");
+        }
+    }
+
+    fn snapshot(&self, place: u64) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
+        self.with(|store| Ok(store.db.scan_prefix(rows::snapshot_of(place)).collect::<Result<_, _>>()?))
             .map_err(cannot_read)
+    }
+
+    fn entries(&self, key: &Key, place: u64, head: &Story) -> Result<Vec<Entry>, JournalError> {
+        let (lists, _) = self.unpacked(&self.rows(place, head)?)?;
+        rows::entries(key, &lists)
+    }
+
+    /// The lists of facts in a story's rows, unpacked, and the scripts that were needed for it.
+    fn unpacked(
+        &self,
+        rows: &[(sled::IVec, sled::IVec)],
+    ) -> Result<(Vec<Vec<u8>>, Vec<ScriptId>), JournalError> {
+        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
+        let (mut lists, mut scripts) = (rows::lists(&values), Vec::new());
+        for list in &mut lists {
+            let Some(script) = pack::needs(list) else { continue };
+            scripts.extend(script);
+            let text = script.map(|script| self.script(script)).transpose()?;
+            *list = pack::unpack(list, text.as_deref().unwrap_or_default())?;
+        }
+        Ok((lists, scripts))
+    }
+
+    fn script(&self, script: ScriptId) -> Result<Vec<u8>, JournalError> {
+        let packed = self.with(|store| Ok(store.db.get(rows::script(script))?)).map_err(cannot_read)?;
+        let packed = packed
+            .ok_or_else(|| JournalError::Read("the workflow of a packed story is not here".to_owned()))?;
+        pack::unpack_script(&packed)
+    }
+
+    /// How many packed stories need a script.
+    fn users(&self, script: ScriptId) -> Result<u64, JournalError> {
+        let value = self.with(|store| Ok(store.db.get(rows::users_of(script))?)).map_err(cannot_read)?;
+        value.map_or(Ok(0), |value| rows::number(&value))
     }
 }
 
@@ -167,8 +237,7 @@ impl Journal for SledJournal {
                 entries.iter().for_each(|entry| head.learn(&entry.fact));
                 batch.insert(rows::head(place), json(&head)?);
             }
-            let runs: BTreeSet<RunId> = entries.iter().filter_map(|entry| Story::run_of(entry)).collect();
-            for run in runs {
+            for run in runs_of(key, entries.iter().copied()) {
                 batch.insert(rows::run(&run), &place.to_be_bytes());
             }
             for piece in rows::pieces(entries.into_iter())? {
@@ -189,8 +258,16 @@ impl Journal for SledJournal {
 
     fn read(&self, key: &Key) -> Result<Vec<Entry>, JournalError> {
         let Some(place) = self.shelf.place(key)? else { return Ok(Vec::new()) };
-        let values: Vec<sled::IVec> = self.shelf.rows(place)?.into_iter().map(|(_, value)| value).collect();
-        rows::entries(key, &values)
+        let mut head = self.shelf.head(place)?;
+        // The writer may move or delete the story meanwhile. It does either once, so this ends.
+        loop {
+            let Some(before) = head else { return Ok(Vec::new()) };
+            let entries = self.shelf.entries(key, place, &before);
+            head = self.shelf.head(place)?;
+            if head.as_ref().is_some_and(|after| after.ended_ms == before.ended_ms) {
+                return entries;
+            }
+        }
     }
 
     fn story(&self, key: &Key) -> Result<Option<Story>, JournalError> {
@@ -212,29 +289,86 @@ impl Journal for SledJournal {
         Ok(stories)
     }
 
-    /// Packs the story into as few rows as hold it. Not synced: a story that is found open again is closed again.
+    /// Packs the story, against the workflow that it has in common with others, and moves it. Not synced: a story that
+    /// is found open again is closed again.
     fn close(&mut self, key: &Key) -> Result<(), JournalError> {
         self.mend()?;
         let Some(place) = self.shelf.place(key)? else { return Ok(()) };
         let Some(mut head) = self.shelf.head(place)?.filter(|head| head.ended_ms.is_none()) else {
             return Ok(());
         };
-        let rows = self.shelf.rows(place)?;
-        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
-        let ended_ms = rows::entries(key, &values)?.last().map_or(0, |entry| entry.wall_ms);
+        let rows = self.shelf.rows(place, &head)?;
+        let (lists, _) = self.shelf.unpacked(&rows)?;
+        let entries = rows::entries(key, &lists)?;
+        let ended_ms = entries.last().map_or(0, |entry| entry.wall_ms);
         head.ended_ms = Some(ended_ms);
         let mut batch = Batch::default();
-        let mut packed = rows::packed(&values).into_iter();
-        for (key, _) in &rows {
-            match packed.next() {
-                Some(piece) => batch.insert(key, piece),
-                None => batch.remove(key),
+        let script = pack::script_of(&entries);
+        if let Some((script, text)) = &script {
+            let users = self.shelf.users(*script)?;
+            if users == 0 {
+                batch.insert(rows::script(*script), pack::pack_script(text)?);
             }
+            batch.insert(rows::users_of(*script), &users.saturating_add(1).to_be_bytes());
+        }
+        let script = script.as_ref().map(|(script, text)| (*script, text.as_slice()));
+        for (number, piece) in (0..).zip(rows::cut(&pack::pack(&rows::joined(&lists), script)?)) {
+            batch.insert(rows::piece(ended_ms, place, number), piece);
+        }
+        for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
+            batch.remove(key);
         }
         batch.insert(rows::head(place), json(&head)?);
-        batch.insert(rows::ended(ended_ms, place), &[]);
         batch.remove(rows::open(place));
+        self.write(batch, false)?;
+        self.shelf.tidy(&rows);
+        Ok(())
+    }
+
+    /// Not synced: with less than all of it, more facts are folded.
+    fn keep_snapshot(&mut self, key: &Key, state: &[u8]) -> Result<(), JournalError> {
+        self.mend()?;
+        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
+        if self.shelf.head(place)?.is_none_or(|head| head.ended_ms.is_some()) {
+            return Ok(());
+        }
+        let next_row = self.pen.as_ref().ok_or_else(reads_only)?.next_row;
+        let kept = [next_row.to_be_bytes().as_slice(), &pack::pack_script(state)?].concat();
+        let mut batch = Batch::default();
+        self.shelf.snapshot(place)?.iter().for_each(|(key, _)| batch.remove(key));
+        for (number, piece) in (0..).zip(rows::cut(&kept)) {
+            batch.insert(rows::snapshot(place, number), piece);
+        }
         self.write(batch, false)
+    }
+
+    fn read_on(&self, key: &Key) -> Result<(Option<Vec<u8>>, Vec<Entry>), JournalError> {
+        let Some(place) = self.shelf.place(key)? else { return Ok((None, Vec::new())) };
+        let rows = self.shelf.snapshot(place)?;
+        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
+        let kept = rows::lists(&values).pop();
+        let Some((next_row, state)) = kept.as_deref().and_then(|kept| kept.split_first_chunk()) else {
+            return Ok((None, self.read(key)?));
+        };
+        let next_row = rows::row(place, u64::from_be_bytes(*next_row));
+        let after: Vec<(sled::IVec, sled::IVec)> = self
+            .shelf
+            .with(|store| {
+                let after = store.db.scan_prefix(rows::rows_of(place)).rev();
+                let is_after = |row: &Result<(sled::IVec, sled::IVec), _>| match row {
+                    Ok((key, _)) => key.as_ref() >= next_row.as_slice(),
+                    Err(_) => true,
+                };
+                Ok(after.take_while(is_after).collect::<Result<_, _>>()?)
+            })
+            .map_err(cannot_read)?;
+        let after: Vec<_> = after.into_iter().rev().collect();
+        let entries = rows::entries(key, &self.shelf.unpacked(&after)?.0)?;
+        // It may have ended meanwhile, and then nothing of this need be what was there.
+        if self.shelf.head(place)?.is_none_or(|head| head.ended_ms.is_some()) {
+            return Ok((None, self.read(key)?));
+        }
+        Ok((Some(pack::unpack_script(state)?), entries))
     }
 
     fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
@@ -261,6 +395,10 @@ impl Journal for SledJournal {
     }
 
     fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError> {
+        let own = Key::Run(*run);
+        if self.shelf.place(&own)?.is_some() {
+            return Ok(Some(own));
+        }
         let place = self.shelf.with(|store| Ok(store.db.get(rows::run(run))?)).map_err(cannot_read)?;
         let Some(place) = place else { return Ok(None) };
         Ok(self.shelf.head(rows::number(&place)?)?.map(|head| head.key))
@@ -269,41 +407,54 @@ impl Journal for SledJournal {
     fn delete(&mut self, key: &Key) -> Result<(), JournalError> {
         self.mend()?;
         let Some(place) = self.shelf.place(key)? else { return Ok(()) };
-        let head = self.shelf.head(place)?;
+        let head = self.shelf.head(place)?.unwrap_or_else(|| Story::of(key.clone()));
         let mut batch = Batch::default();
-        let rows = self.shelf.rows(place)?;
-        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
+        let rows = self.shelf.rows(place, &head)?;
         // A story that can't be understood can still be deleted; its runs then lead nowhere.
-        for run in rows::entries(key, &values).unwrap_or_default().iter().filter_map(Story::run_of) {
+        let (lists, scripts) = self.shelf.unpacked(&rows).unwrap_or_default();
+        for run in runs_of(key, rows::entries(key, &lists).unwrap_or_default().iter()) {
             batch.remove(rows::run(&run));
         }
-        for (key, _) in &rows {
-            batch.remove(key);
+        for script in scripts {
+            match self.shelf.users(script)? {
+                0 | 1 => {
+                    batch.remove(rows::script(script));
+                    batch.remove(rows::users_of(script));
+                }
+                users => batch.insert(rows::users_of(script), &(users - 1).to_be_bytes()),
+            }
         }
-        if let Some(ended_ms) = head.and_then(|head| head.ended_ms) {
-            batch.remove(rows::ended(ended_ms, place));
+        for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
+            batch.remove(key);
         }
         batch.remove(rows::open(place));
         batch.remove(rows::head(place));
         batch.remove(rows::place_of(key));
-        self.write(batch, false)
+        self.write(batch, false)?;
+        self.shelf.tidy(&rows);
+        Ok(())
     }
 
     fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
-        let old: Vec<sled::IVec> = self
+        let old: BTreeSet<(u64, u64)> = self
             .shelf
             .with(|store| {
-                let old = store.db.range(rows::ended(0, 0)..rows::ended(ended_before_ms, 0)).keys();
-                Ok(old.take(most).collect::<Result<_, _>>()?)
+                let keys = store.db.range(rows::ended_before(ended_before_ms)).keys();
+                let mut old = BTreeSet::new();
+                for key in keys {
+                    let (Ok(row), true) = (rows::end_and_place(&key?), old.len() < most) else { break };
+                    old.insert(row);
+                }
+                Ok(old)
             })
             .map_err(cannot_read)?;
-        for key in &old {
-            let (_, place) = rows::end_and_place(key)?;
-            match self.shelf.head(place)? {
+        for (ended_ms, place) in &old {
+            match self.shelf.head(*place)? {
                 Some(head) => self.delete(&head.key)?,
                 None => {
                     let mut batch = Batch::default();
-                    batch.remove(key);
+                    let left = self.shelf.rows(*place, &Story { ended_ms: Some(*ended_ms), ..nobody() })?;
+                    left.iter().for_each(|(key, _)| batch.remove(key));
                     self.write(batch, false)?;
                 }
             }
@@ -313,6 +464,10 @@ impl Journal for SledJournal {
 
     fn reader(&self) -> Option<Box<dyn Journal>> {
         Some(Box::new(SledJournal { shelf: self.shelf.clone(), pen: None }))
+    }
+
+    fn last_sync(&self) -> Option<Duration> {
+        self.pen.as_ref()?.last_sync
     }
 
     fn disk_bytes(&self) -> Option<u64> {
@@ -332,6 +487,16 @@ fn by_story(entries: &[Entry]) -> Vec<(&Key, Vec<&Entry>)> {
         }
     }
     stories
+}
+
+/// The runs inside a story that can't be found by the story's own name.
+fn runs_of<'e>(key: &Key, entries: impl Iterator<Item = &'e Entry>) -> BTreeSet<RunId> {
+    entries.filter_map(Story::run_of).filter(|run| *key != Key::Run(*run)).collect()
+}
+
+/// The head of a story whose head is lost.
+fn nobody() -> Story {
+    Story::of(Key::Call(CallId(String::new())))
 }
 
 fn json(head: &Story) -> Result<Vec<u8>, JournalError> {

@@ -1,7 +1,7 @@
 //! Opening the store: one process a folder, and a store that can't be read is set aside, never thrown away.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,8 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// A store that this process has just closed holds its lock until the store's own threads are done.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// Of the store's file, when all of it is written again.
+const COPIED_AT_ONCE: usize = 1024 * 1024;
 /// Stores set aside that may lie in one folder before a person has to look.
 const QUARANTINE_MAX: u32 = 1000;
 
@@ -119,6 +121,24 @@ fn pause() {
     std::thread::sleep(LOCK_PAUSE);
 }
 
+/// Writes the store's file over itself. After a sync that failed, the kernel takes pages for clean that never reached
+/// the disk: they are read back as if all were well, and the next sync has nothing to do. What is written behind them
+/// would be lost with them when the machine loses power, though somebody was told.
+pub fn write_again(folder: &Path) -> Result<(), StoreError> {
+    let mut file = OpenOptions::new().read(true).write(true).open(folder.join("db"))?;
+    let mut piece = vec![0; COPIED_AT_ONCE];
+    loop {
+        let at = file.stream_position()?;
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            break;
+        }
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(piece.get(..read).unwrap_or_default())?;
+    }
+    Ok(file.sync_all()?)
+}
+
 fn try_open(folder: &Path) -> Result<Store, StoreError> {
     guarded(|| {
         let db = sled::Config::new()
@@ -199,8 +219,9 @@ fn check_format(data: &Path, store: Store) -> Result<Store, OpenError> {
         |error: StoreError| OpenError::Folder { path: data.to_owned(), source: io::Error::other(error) };
     match store.number("format").map_err(of_folder)? {
         Some(format) if format > rows::FORMAT => Err(OpenError::TooNew { path: data.to_owned(), format }),
-        Some(_) => Ok(store),
-        None => {
+        Some(rows::FORMAT) => Ok(store),
+        // New, or of an older version: from here on this one writes.
+        _ => {
             let marked = guarded(|| {
                 store.db.insert(rows::meta("format"), &rows::FORMAT.to_be_bytes())?;
                 store.sync()

@@ -6,17 +6,27 @@
 //! | `m` name | number | the format; the next row number, written with every batch |
 //! | `k` key | place | where a story stands |
 //! | `s` place | head as JSON | the list, newest last |
-//! | `e` place row | facts as JSON, in pieces | the story itself |
-//! | `r` run | place | which story holds a run |
+//! | `e` place row | facts as JSON, in pieces | the story itself, as long as it is not over |
+//! | `d` script | a workflow, packed | the dictionary of packed stories |
+//! | `p` place piece | row number, and a state, packed | the snapshot of an open story, and the first row behind it |
+//! | `n` script | number | how many packed stories need it |
+//! | `r` run | place | which story of another name holds a run |
 //! | `o` place | | stories that are not over |
-//! | `x` end place | | stories that are over, oldest end first |
+//! | `x` end place piece | facts, packed, in pieces | stories that are over, oldest end first |
+//!
+//! A story that ends moves: the rows of open stories come and go, and the store can throw whole leaves of them away;
+//! those of ended ones are written once, in the order in which they will be deleted.
 
 use holdline_actors::port::journal::JournalError;
 use holdline_core::RunId;
 use holdline_core::fact::{Entry, Fact, Key};
 
-/// Of this layout. A store that says a higher number was written by a later version.
-pub const FORMAT: u64 = 1;
+use super::sled_pack::ScriptId;
+
+/// Of this layout. A store that says a higher number was written by a later version; all lower ones can be read.
+///
+/// 2: stories that are over are packed, and move.
+pub const FORMAT: u64 = 2;
 
 pub const OPEN: &[u8] = b"o";
 pub const HEADS: &[u8] = b"s";
@@ -60,12 +70,29 @@ pub fn run(run: &RunId) -> Vec<u8> {
     [b"r", run.0.as_bytes().as_slice()].concat()
 }
 
+pub fn snapshot_of(place: u64) -> Vec<u8> {
+    numbered(b'p', &[place])
+}
+
+pub fn snapshot(place: u64, number: u64) -> Vec<u8> {
+    numbered(b'p', &[place, number])
+}
+
 pub fn open(place: u64) -> Vec<u8> {
     numbered(b'o', &[place])
 }
 
-pub fn ended(ended_ms: u64, place: u64) -> Vec<u8> {
+/// Of a story that is over.
+pub fn pieces_of(ended_ms: u64, place: u64) -> Vec<u8> {
     numbered(b'x', &[ended_ms, place])
+}
+
+pub fn piece(ended_ms: u64, place: u64, number: u64) -> Vec<u8> {
+    numbered(b'x', &[ended_ms, place, number])
+}
+
+pub fn ended_before(ended_ms: u64) -> std::ops::Range<Vec<u8>> {
+    numbered(b'x', &[0])..numbered(b'x', &[ended_ms])
 }
 
 /// The last number of a key or a value.
@@ -76,9 +103,18 @@ pub fn number(bytes: &[u8]) -> Result<u64, JournalError> {
         .ok_or_else(|| JournalError::Read(format!("expected a number of 8 bytes, got {} bytes", bytes.len())))
 }
 
+pub fn script(ScriptId(id): ScriptId) -> Vec<u8> {
+    [b"d", id.as_slice()].concat()
+}
+
+pub fn users_of(ScriptId(id): ScriptId) -> Vec<u8> {
+    [b"n", id.as_slice()].concat()
+}
+
 /// When and where a row of ended stories says that a story ended.
 pub fn end_and_place(key: &[u8]) -> Result<(u64, u64), JournalError> {
-    Ok((number(key.get(..9).unwrap_or_default())?, number(key)?))
+    let until = |end| key.get(..end).unwrap_or_default();
+    Ok((number(until(9))?, number(until(17))?))
 }
 
 /// Facts of one story as the values of consecutive rows.
@@ -88,30 +124,25 @@ pub fn pieces<'e>(entries: impl Iterator<Item = &'e Entry>) -> Result<Vec<Vec<u8
     Ok(cut(&bytes))
 }
 
-/// The values of a story's rows, in fewer rows.
-pub fn packed(values: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
-    let mut all: Vec<u8> = Vec::new();
-    for list in lists(values) {
-        // Each is a JSON list with something in it: what stands between their brackets is put into one.
-        let inside = list.get(1..list.len().saturating_sub(1)).unwrap_or_default();
-        all.push(if all.is_empty() { b'[' } else { b',' });
-        all.extend_from_slice(inside);
-    }
-    all.push(b']');
-    cut(&all)
+/// All facts of a story as one list, from the values of its rows.
+pub fn joined(lists: &[Vec<u8>]) -> Vec<u8> {
+    // Each is a JSON list with something in it: what stands between their brackets is put into one.
+    let inside = |list: &Vec<u8>| list.get(1..list.len().saturating_sub(1)).unwrap_or_default().to_vec();
+    [b"[".as_slice(), &lists.iter().map(inside).collect::<Vec<_>>().join(&b','), b"]"].concat()
 }
 
-pub fn entries(key: &Key, values: &[impl AsRef<[u8]>]) -> Result<Vec<Entry>, JournalError> {
+pub fn entries(key: &Key, lists: &[Vec<u8>]) -> Result<Vec<Entry>, JournalError> {
     let mut entries = Vec::new();
-    for list in lists(values) {
-        let facts: Vec<(u64, Fact)> = serde_json::from_slice(&list)
+    for list in lists {
+        let facts: Vec<(u64, Fact)> = serde_json::from_slice(list)
             .map_err(|error| JournalError::Read(format!("a fact of {key:?} can't be understood: {error}")))?;
         entries.extend(facts.into_iter().map(|(wall_ms, fact)| Entry { key: key.clone(), wall_ms, fact }));
     }
     Ok(entries)
 }
 
-fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
+/// What one row can't hold is cut, and put together again by [`lists`].
+pub fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut pieces: Vec<Vec<u8>> =
         bytes.chunks(PIECE_BYTES_MAX - 1).map(|piece| [&[MORE], piece].concat()).collect();
     if let Some(flag) = pieces.last_mut().and_then(|piece| piece.first_mut()) {
@@ -120,7 +151,8 @@ fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
     pieces
 }
 
-fn lists(values: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
+/// The lists of facts in the values of a story's rows; some may be packed.
+pub fn lists(values: &[impl AsRef<[u8]>]) -> Vec<Vec<u8>> {
     let mut lists = Vec::new();
     let mut list = Vec::new();
     for value in values {
