@@ -241,6 +241,7 @@ actions! {
     recording_stop::RecordingStop,
     salesforce_create_record::SalesforceCreateRecord,
     sleep::Sleep,
+    sleep_until::SleepUntil,
     speech_receive::SpeechReceive,
     stop::Stop,
     subflow::Subflow,
