@@ -11,6 +11,7 @@ use support::crowd::counted;
 use support::hosted::Hosted;
 use support::until;
 use support::wire::{Asker, Caller, Told};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const CALL: &str = "CA00000000000000000000000000000001";
 const ID: &str = "01920000-0000-7000-8000-000000000001";
@@ -668,17 +669,31 @@ async fn receiver(statuses: Vec<u16>) -> (String, tokio::task::JoinHandle<()>) {
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let answering = tokio::spawn(async move {
         let mut statuses = statuses.into_iter();
-        while let Ok((socket, _)) = listener.accept().await {
+        while let Ok((mut socket, _)) = listener.accept().await {
             let status = statuses.next().unwrap_or(204);
             let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            socket.readable().await.unwrap();
-            let mut request = vec![0; 64 * 1024];
-            let _ = socket.try_read(&mut request);
-            socket.writable().await.unwrap();
-            let _ = socket.try_write(answer.as_bytes());
+            // All of it: a socket that is closed with something unread resets the connection, and the answer is lost.
+            let mut request = String::new();
+            while !is_whole(&request) {
+                let mut part = [0; 4096];
+                match socket.read(&mut part).await {
+                    Ok(read) if read > 0 => request.push_str(&String::from_utf8_lossy(&part[..read])),
+                    _ => break,
+                }
+            }
+            let _ = socket.write_all(answer.as_bytes()).await;
         }
     });
     (url, answering)
+}
+
+fn is_whole(request: &str) -> bool {
+    let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    body.len() >= length.map_or(0, |(_, length)| length.trim().parse().unwrap())
 }
 
 #[tokio::test]
