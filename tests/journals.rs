@@ -251,6 +251,12 @@ fn rare_facts() -> Vec<Fact> {
         { "outbox": "dead", "at": at, "attempt": 6, "error": "410" },
         { "outbox": "redriven", "at": at },
         { "flow": "put", "text": "tasks: []" },
+        { "call": "said", "text": "One moment please.", "deferred": true },
+        { "run": "step_remembers", "memory": { "turn": 2 } },
+        { "run": "assigned", "at": at, "sets": [["who", "you"]] },
+        { "run": "retried", "at": at, "to": { "on": 1 } },
+        { "run": "retried_as", "id": id },
+        { "run": "forgotten", "id": id },
         { "outbox": "delivered", "at": at, "attempt": 1, "status": 204 },
     ]);
     serde_json::from_value(facts).unwrap()
