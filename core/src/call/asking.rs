@@ -8,10 +8,13 @@ use crate::notice::{LineAnswer, NetworkStatus, StatusNotice};
 use crate::scene::Event;
 
 /// What the network told beside the call's life is kept for the timeline, up to this many.
-const NEWS_MAX: u32 = 1000;
+pub(super) const NEWS_MAX: u32 = 1000;
 
 impl Call {
     pub(super) fn asked(&mut self, now: Now, ask: AskNo, request: Request, out: &mut Vec<Effect>) {
+        if matches!(request, Request::Voice { .. } | Request::Next { .. } | Request::Wait { .. }) {
+            self.heard_of_network(now);
+        }
         match request {
             Request::Voice { status, answer, key } => {
                 self.ended_meanwhile(now, None, status, &answer, out);
@@ -28,6 +31,7 @@ impl Call {
             Request::Conference(notice) => self.note(now, ask, CallFact::ConferenceNews { notice }, out),
             Request::Open { token } => self.asked_open(now, ask, &token, out),
             Request::Attach => self.asked_attach(now, ask, out),
+            Request::Interrupt => self.asked_interrupt(now, ask, out),
             Request::HangUp => self.asked_end(now, ask, false, out),
             Request::Stop => self.asked_end(now, ask, true, out),
         }
@@ -171,6 +175,9 @@ impl Call {
         }
         self.drop_stream_for_return(now, out);
         self.deadlines.returned();
+        let interrupted = self.flow.interrupted.take() == Some(exchange);
+        let answer =
+            if interrupted && answer == LineAnswer::Returned { LineAnswer::Interrupted } else { answer };
         self.learn_return(now, exchange, &answer);
         // Verbs that the start of the stream acknowledged are done already, unless the flow's word on it was lost.
         self.make(ask, key, Event::Performed { answer }, out);
@@ -219,7 +226,7 @@ impl Call {
     }
 
     /// Statuses come repeated, late and out of order: only what is further along is news, the first end wins.
-    fn status_moves(
+    pub(super) fn status_moves(
         &mut self,
         now: Now,
         status: NetworkStatus,
@@ -248,6 +255,16 @@ impl Call {
         }
         self.write(out);
         out.push(Effect::Answer { ask, answer: Answer::NoContent });
+    }
+
+    /// What runs on the stream is cut by the flow itself; what the network performs, only the network can leave.
+    fn asked_interrupt(&mut self, now: Now, ask: AskNo, out: &mut Vec<Effect>) {
+        if self.live.as_ref().is_some_and(streaming::Live::is_usable) && !self.flow.over {
+            self.tell_flow(Event::Push { actions: Vec::new(), interrupt: true });
+            out.push(Effect::Answer { ask, answer: Answer::Interrupted });
+        } else {
+            self.interrupt_there(now, ask, out);
+        }
     }
 
     /// The network is past document `exchange`: it came back for more, or its stream has started.

@@ -92,6 +92,7 @@ pub fn turned_away(now: Now, arrival: Arrival, workflow: WorkflowId, sub: RunId)
         sub_run: sub,
         main_run: None,
         max_duration_ms: None,
+        resume_phrase: None,
     };
     [arrived, CallFact::Rejected]
         .map(|fact| Entry { key: key.clone(), wall_ms: now.wall_ms, fact: Fact::Call(fact) })
@@ -119,7 +120,16 @@ fn assemble(
         on_complete: None,
     };
     let sub_workflow = sub_script.id.clone();
-    let arrived = CallFact::Arrived { arrival, workflow, sub_workflow, sub_run, main_run, max_duration_ms };
+    let resume_phrase = sub_script.resume_phrase.clone();
+    let arrived = CallFact::Arrived {
+        arrival,
+        workflow,
+        sub_workflow,
+        sub_run,
+        main_run,
+        max_duration_ms,
+        resume_phrase,
+    };
     NewCall { arrived, sub, main }
 }
 
