@@ -321,6 +321,7 @@ impl Owner for CallSession {
             Effect::Transmit { stream, out } => self.transmit(stream, out, ctx),
             Effect::CloseStream { stream, code } => self.close_stream(stream, code),
             Effect::Load { sound, what } => self.load(sound, &what, ctx),
+            Effect::OpenEcho { echo } => self.turn_later(Input::EchoOpen { echo }, ctx),
             Effect::Fetch { no, errand } => {
                 let asking = self.house.outside.world.perform(errand).into_actor(self);
                 ctx.spawn(asking.map(move |outcome, actor, ctx| {

@@ -172,6 +172,7 @@ impl Machine for Call {
             Input::StreamDown { stream } => self.stream_down(now, stream, out),
             Input::Blocked { stream, blocked } => self.blocked(now, stream, blocked),
             Input::Loaded { sound, audio } => self.loaded(now, sound, audio, out),
+            Input::EchoOpen { echo } => self.echo_open(now, echo, out),
             Input::RecordingClosed { report } => self.recording_closed(now, report),
             Input::Reached { no, outcome } => self.reached(now, no, &outcome, out),
             Input::Fetched { no, outcome } => self.tell_flow(crate::scene::Event::Fetched { no, outcome }),

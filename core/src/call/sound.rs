@@ -8,6 +8,8 @@ use crate::scene::{ErrorClass, Event, Gap, Op, RecordingReport, RecordingWish, S
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// Frames to echo that are kept while it is written down that the echo began: a second, as everywhere on this road.
+const ECHO_HELD_MAX: usize = 50;
 /// Sounds that wait to be loaded or played. `async` prompts in a loop meet this first.
 const WAITING_MAX: usize = 100;
 /// Sounds of the house (a recording's beep) are numbered from here; nobody is told of their end.
@@ -16,7 +18,8 @@ const HOUSE_SOUNDS: u64 = 1 << 62;
 pub(super) struct Desk {
     playout: Playout,
     waiting: VecDeque<Waiting>,
-    echo: bool,
+    echo: Echo,
+    echoes: u64,
     ear: Ear,
     blocked: bool,
     recording: Option<Recording>,
@@ -25,6 +28,13 @@ pub(super) struct Desk {
     reports: Vec<Report>,
     failures: Vec<(u64, SoundEnd)>,
     outs: Vec<Out>,
+}
+
+/// Nothing is echoed before it is on disk that it is; what is heard meanwhile is kept.
+enum Echo {
+    Off,
+    Opening { echo: u64, held: VecDeque<Vec<u8>> },
+    On,
 }
 
 /// A sound in the order in which it was asked for; nothing overtakes one that is still loading.
@@ -48,7 +58,8 @@ impl Desk {
         Desk {
             playout,
             waiting: VecDeque::new(),
-            echo: false,
+            echo: Echo::Off,
+            echoes: 0,
             ear: Ear::default(),
             blocked: false,
             recording: None,
@@ -78,15 +89,6 @@ impl Desk {
         self.recording.is_some()
     }
 
-    pub(super) fn echoes(&self) -> bool {
-        self.echo
-    }
-
-    /// Echo is live: what a stalled socket does not take at once is worth nothing a second later.
-    pub(super) fn takes_echo(&self) -> bool {
-        !self.blocked
-    }
-
     pub(super) fn stream_up(&mut self, now: Now) {
         self.playout.thaw();
         // Each stream counts from its own beginning.
@@ -101,7 +103,7 @@ impl Desk {
     pub(super) fn freeze(&mut self, now: Now) {
         self.playout.freeze();
         self.waiting.clear();
-        self.echo = false;
+        self.echo = Echo::Off;
         if let Some(recording) = &mut self.recording {
             recording.recorder.gap_begins(now.tick.as_millis());
         }
@@ -111,7 +113,7 @@ impl Desk {
     pub(super) fn silence(&mut self) {
         self.playout.freeze();
         self.waiting.clear();
-        self.echo = false;
+        self.echo = Echo::Off;
     }
 
     pub(super) fn blocked(&mut self, now: Now, blocked: bool) {
@@ -189,7 +191,7 @@ impl Call {
             Op::Render(_) => {} // taken out before: a verb belongs in a document
             Op::Sound { sound, what } => self.begin_sound(sound, what, out),
             Op::Hush => self.desk.hush(now),
-            Op::Echo(on) => self.desk.echo = on && self.live.is_some(),
+            Op::Echo(on) => self.switch_echo(on, out),
             Op::StartRecording(wish) => self.start_recording(now, wish, out),
             Op::StopRecording => self.end_recording(now, "stopped", out),
             // Both wait for the facts that say so: nobody is asked for what is not written.
@@ -200,6 +202,50 @@ impl Call {
             Op::Owe(delivery) => {
                 self.write(out);
                 out.push(Effect::Deliver(delivery));
+            }
+        }
+    }
+
+    fn switch_echo(&mut self, on: bool, out: &mut Vec<Effect>) {
+        if !on || self.live.is_none() {
+            self.desk.echo = Echo::Off;
+            return;
+        }
+        self.desk.echoes += 1;
+        let echo = self.desk.echoes;
+        self.desk.echo = Echo::Opening { echo, held: VecDeque::new() };
+        self.write(out);
+        out.push(Effect::OpenEcho { echo });
+    }
+
+    pub(super) fn echo_open(&mut self, now: Now, echo: u64, out: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.desk.echo, Echo::On) {
+            Echo::Opening { echo: opening, held } if opening == echo => {
+                held.into_iter().for_each(|audio| self.echo(now, audio, out));
+            }
+            // That echo is over already.
+            other => self.desk.echo = other,
+        }
+    }
+
+    /// Gives the caller back what was just heard, if it is to be echoed.
+    pub(super) fn echo(&mut self, now: Now, audio: Vec<u8>, out: &mut Vec<Effect>) {
+        let Some(live) = &self.live else { return };
+        match &mut self.desk.echo {
+            Echo::Off => {}
+            Echo::Opening { held, .. } => {
+                held.push_back(audio);
+                if held.len() > ECHO_HELD_MAX {
+                    held.pop_front();
+                    self.counters.frames_dropped += 1;
+                }
+            }
+            // Echo is live: what a stalled socket does not take at once is worth nothing a second later.
+            Echo::On if self.desk.blocked => self.counters.frames_dropped += 1,
+            Echo::On => {
+                self.counters.frames_out += 1;
+                self.desk.spoke(now, &audio);
+                out.push(Effect::Transmit { stream: live.stream, out: StreamOut::Audio(audio) });
             }
         }
     }

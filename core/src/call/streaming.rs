@@ -193,39 +193,23 @@ impl Call {
             }
             return;
         }
-        self.listen(now, stream, audio, at_ms, out);
+        self.listen(now, audio, at_ms, out);
     }
 
     /// The flow's first turn on a stream is taken: what came in meanwhile goes to whoever listens now.
     pub(super) fn hear_early_audio(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(live) = &mut self.live else { return };
-        let stream = live.stream;
         for (audio, at_ms) in live.early.take().into_iter().flatten() {
-            self.listen(now, stream, audio, at_ms, out);
+            self.listen(now, audio, at_ms, out);
         }
     }
 
-    fn listen(
-        &mut self,
-        now: Now,
-        stream: StreamNo,
-        audio: Vec<u8>,
-        at_ms: Option<u64>,
-        out: &mut Vec<Effect>,
-    ) {
+    fn listen(&mut self, now: Now, audio: Vec<u8>, at_ms: Option<u64>, out: &mut Vec<Effect>) {
         if !self.live.as_ref().is_some_and(Live::is_usable) {
             return;
         }
         self.desk.hear(now, &audio, at_ms, out);
-        if self.desk.echoes() {
-            if self.desk.takes_echo() {
-                self.counters.frames_out += 1;
-                self.desk.spoke(now, &audio);
-                out.push(Effect::Transmit { stream, out: StreamOut::Audio(audio) });
-            } else {
-                self.counters.frames_dropped += 1;
-            }
-        }
+        self.echo(now, audio, out);
     }
 
     pub(super) fn pressed(&mut self, now: Now, stream: StreamNo, digit: char) {

@@ -82,6 +82,10 @@ pub enum Input {
         sound: u64,
         audio: Result<Arc<[u8]>, (ErrorClass, String)>,
     },
+    /// It is on disk that the echo began.
+    EchoOpen {
+        echo: u64,
+    },
     /// A recording's file is closed.
     RecordingClosed {
         report: RecordingReport,
@@ -203,6 +207,10 @@ pub enum Effect {
     Load {
         sound: u64,
         what: Sound,
+    },
+    /// Comes back as [`Input::EchoOpen`]: behind a record, so that nothing is echoed before it is written.
+    OpenEcho {
+        echo: u64,
     },
     /// Comes back as [`Input::Fetched`].
     Fetch {

@@ -337,6 +337,7 @@ impl Stage {
                 };
                 self.owed.push_back(Input::Loaded { sound, audio });
             }
+            Effect::OpenEcho { echo } => self.owed.push_back(Input::EchoOpen { echo }),
             Effect::Fetch { no, .. } => {
                 let body = crate::http::ReplyBody::Text("[]".into());
                 let reply = crate::http::HttpReply { status: 200, headers: BTreeMap::new(), body };

@@ -177,6 +177,26 @@ fn a_stop_without_a_return_is_the_callers_hangup_and_a_lost_socket_is_not() {
 }
 
 #[test]
+fn nothing_is_echoed_before_it_is_written_that_the_echo_began_and_nothing_is_lost_meanwhile() {
+    let mut stage = call(ECHO);
+    stage.open(1);
+    stage.held = true;
+    stage.start(StreamNo(1));
+    let hear = |stage: &mut Stage| {
+        stage.input(Input::Heard { stream: StreamNo(1), audio: vec![0x55; 160], at_ms: None });
+    };
+    hear(&mut stage);
+    assert!(stage.deliver(), "the flow's first turn on the stream");
+    hear(&mut stage);
+    assert_eq!(stage.call.counters().frames_out, 0, "that it began is not on disk yet");
+    assert!(stage.deliver(), "it is");
+    assert_eq!(stage.call.counters().frames_out, 2);
+    hear(&mut stage);
+    assert_eq!(stage.call.counters().frames_out, 3, "from now on in the turn in which it came");
+    assert_eq!(stage.call.counters().frames_dropped, 0);
+}
+
+#[test]
 fn a_sound_that_was_lost_with_its_stream_begins_again_on_the_next_however_soon() {
     let tune = r#"{"media": "always", "tasks": [
         {"name": "tune", "type": "play", "parameters": {"file": "a.wav"}}]}"#;

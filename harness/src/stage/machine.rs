@@ -574,6 +574,7 @@ impl MachineStage {
                 Effect::Load { sound, what } => {
                     todo.push_back(Input::Loaded { sound, audio: Sounds.sound(&what) });
                 }
+                Effect::OpenEcho { echo } => todo.push_back(Input::EchoOpen { echo }),
                 Effect::Fetch { no, errand } => {
                     todo.push_back(Input::Fetched { no, outcome: Elsewhere::answer(&errand) });
                 }
