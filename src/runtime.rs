@@ -22,7 +22,7 @@ use holdline_actors::port::journal::{Journal, JournalError, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
 use holdline_actors::recovery::{self, Recovered};
 use holdline_core::CallId;
-use holdline_core::call::CallConfig;
+use holdline_core::call::{CallConfig, RestConfig};
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
 use holdline_core::provider::twilio::signature::Keys;
@@ -96,6 +96,7 @@ impl Runtime {
         let outbox = Outbox::new(clock, journal.clone(), parts.world.clone(), outbox_config(config)).start();
         let outside = Outside { world: parts.world, outbox: outbox.clone() };
         let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), parts.book.clone()).start();
+        let tally = Arc::new(Tally::default());
         let house = House {
             clock,
             journal: journal.clone(),
@@ -104,8 +105,9 @@ impl Runtime {
             audio: parts.audio,
             recordings: parts.recordings,
             outside,
+            tally: tally.clone(),
         };
-        let call_config = Arc::new(call_config(config, parts.instance_key));
+        let call_config = Arc::new(call_config(config, &origin, parts.instance_key));
         let calls = CallRegistry::new(house, call_config, config.calls.max_calls).start();
         let door = Arc::new(Door {
             calls: calls.clone(),
@@ -116,7 +118,7 @@ impl Runtime {
             return_fragment: config.public.return_fragment.clone(),
             instance_key: parts.instance_key,
             overflow: config.calls.overflow_workflow.clone(),
-            tally: Tally::default(),
+            tally,
         });
         let directory =
             directory::shared(directory::House { calls: calls.clone(), journal: journal.clone(), clock });
@@ -243,7 +245,7 @@ pub fn journal(config: &Config) -> Result<Box<dyn Journal>, OpenError> {
     })
 }
 
-fn call_config(config: &Config, instance_key: [u8; 32]) -> CallConfig {
+fn call_config(config: &Config, origin: &str, instance_key: [u8; 32]) -> CallConfig {
     CallConfig {
         max_duration: config.calls.max_duration,
         idle_timeout: config.calls.idle_timeout,
@@ -256,6 +258,11 @@ fn call_config(config: &Config, instance_key: [u8; 32]) -> CallConfig {
             idle_silence: config.media.idle_silence,
         },
         instance_key,
+        rest: config.twilio.credentials().map(|_| RestConfig {
+            interval: config.calls.rest_interval,
+            origin: origin.to_owned(),
+            return_fragment: config.public.return_fragment.clone(),
+        }),
     }
 }
 

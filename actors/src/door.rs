@@ -67,7 +67,7 @@ pub struct Door {
     pub instance_key: [u8; 32],
     /// Where a call beyond capacity goes instead of being told that we are busy.
     pub overflow: Option<WorkflowId>,
-    pub tally: Tally,
+    pub tally: Arc<Tally>,
 }
 
 /// What a knock comes to.
@@ -384,7 +384,7 @@ impl Door {
                     let links = self.links(&reply.workflow, &call.0);
                     document(twiml::wait_document(&verbs, &links, exchange, turn))
                 }
-                Answer::NoContent | Answer::Ending { .. } => no_content(),
+                Answer::NoContent | Answer::Ending { .. } | Answer::Interrupted => no_content(),
                 Answer::Denied { why } => unavailable(why),
                 Answer::Admitted { .. } => no_content(),
             },

@@ -19,6 +19,7 @@ pub mod playout;
 mod queue;
 mod reader;
 pub mod real;
+pub mod rest;
 mod schema;
 pub mod sign;
 mod stream;

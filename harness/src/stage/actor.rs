@@ -4,7 +4,9 @@
 
 use super::props::{self, Elsewhere, INSTANCE_KEY, Mint, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS};
 use super::{HouseConfig, Knock, News, Stage, WireRequest};
+use crate::network::rest::ApiReply;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use futures_util::future::BoxFuture;
 use holdline_actors::call_registry::{self, CallRegistry, Count, ENDED_MAX, NotHere, fold_call};
 use holdline_actors::call_session::{CallSession, House, Mail, SocketOut};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
@@ -13,11 +15,13 @@ use holdline_actors::door::{Door, Opened, Tally, Ticket};
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
 use holdline_actors::outbox::{self, Outbox, Outside};
+use holdline_actors::port::http as port;
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal, Story};
 use holdline_actors::post::{Held, Posted};
 use holdline_core::call::{Answer, CallEnd, CallState, Input, Request, StreamNo};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::front;
+use holdline_core::http::{Errand, Outcome};
 use holdline_core::media::window::Window;
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::workflow::Workflow;
@@ -30,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// Makes a runtime whose time stands still, a house in it, and performs `play`.
@@ -71,6 +76,31 @@ struct World {
     sockets: Rc<RefCell<BTreeMap<Knock, Addr<PlaySocket>>>>,
     /// Socket actors that live.
     alive: Rc<Cell<usize>>,
+    switchboard: Arc<Switchboard>,
+}
+
+/// Other systems, the pretend network's REST API among them.
+struct Switchboard {
+    says: Says,
+    waiting: Mutex<(u64, BTreeMap<u64, oneshot::Sender<Outcome>>)>,
+}
+
+impl port::World for Switchboard {
+    fn perform(&self, errand: Errand) -> BoxFuture<'static, Outcome> {
+        let Some(request) = props::api_request(&errand) else {
+            return Box::pin(std::future::ready(Elsewhere::answer(&errand)));
+        };
+        let (reply, answered) = oneshot::channel();
+        let ask = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.0 += 1;
+            let ask = waiting.0;
+            waiting.1.insert(ask, reply);
+            ask
+        };
+        self.says.say(News::AsksNetwork { ask, request });
+        Box::pin(async move { answered.await.unwrap_or_else(|_| props::api_outcome(None)) })
+    }
 }
 
 /// Where actors of one process say what comes out.
@@ -130,13 +160,15 @@ impl World {
         process: &Arc<AtomicU64>,
         says: &Says,
     ) -> World {
+        let switchboard = Arc::new(Switchboard { says: says.clone(), waiting: Mutex::default() });
         let tap = Tap { journal: journal.clone(), process: process.clone(), says: says.clone() };
         let journal = JournalWriter::new(Box::new(tap)).start();
         let retries = OutboxConfig { retry_ms: Vec::new(), jitter: 0.0 };
-        let elsewhere = Arc::new(Elsewhere);
+        let elsewhere: Arc<dyn port::World> = switchboard.clone();
         let outbox = Outbox::new(clock, journal.clone(), elsewhere.clone(), retries).start();
         let outside = Outside { world: elsewhere, outbox: outbox.clone() };
         let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), shelf.clone()).start();
+        let tally = Arc::new(Tally::default());
         let house = House {
             clock,
             journal,
@@ -145,6 +177,7 @@ impl World {
             audio: Arc::new(Sounds),
             recordings: Arc::new(Tape),
             outside,
+            tally: tally.clone(),
         };
         let calls = CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls).start();
         let mint = mint.clone();
@@ -157,9 +190,10 @@ impl World {
             return_fragment: RETURN_FRAGMENT.to_owned(),
             instance_key: INSTANCE_KEY,
             overflow: config.overflow.clone(),
-            tally: Tally::default(),
+            tally,
         };
-        World { calls, flows, outbox, door: Arc::new(door), sockets: Rc::default(), alive: Rc::default() }
+        let (sockets, alive) = (Rc::default(), Rc::default());
+        World { calls, flows, outbox, door: Arc::new(door), sockets, alive, switchboard }
     }
 }
 
@@ -292,6 +326,15 @@ impl Stage for ActorStage {
             };
             says.say(News::Ending { knock, text: text.to_owned() });
         });
+    }
+
+    fn network_answers(&mut self, ask: u64, reply: Option<ApiReply>) {
+        let waiting = &self.world.switchboard.waiting;
+        let asked = waiting.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&ask);
+        if let Some(asked) = asked {
+            // Whoever asked may have ended meanwhile.
+            let _ = asked.send(props::api_outcome(reply));
+        }
     }
 
     fn crash(&mut self) {

@@ -5,6 +5,7 @@
 
 use super::props::{Elsewhere, INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
 use super::{HouseConfig, Knock, News, Stage, WireRequest, props};
+use crate::network::rest::ApiReply;
 use holdline_actors::call_registry::{ENDED_MAX, fold_call};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::door::FlowBook;
@@ -51,6 +52,9 @@ pub struct MachineStage {
     sockets: BTreeMap<Knock, Socket>,
     waiting: BTreeMap<(CallId, AskNo), Waiter>,
     last_ask: u64,
+    /// Questions to the network's REST API that are under way.
+    reaching: BTreeMap<u64, (CallId, u64)>,
+    last_asked: u64,
     down: bool,
     news: Vec<News>,
 }
@@ -128,6 +132,8 @@ impl MachineStage {
             sockets: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_ask: 0,
+            reaching: BTreeMap::new(),
+            last_asked: 0,
             down: false,
             news: Vec::new(),
         }
@@ -578,6 +584,14 @@ impl MachineStage {
                 Effect::Fetch { no, errand } => {
                     todo.push_back(Input::Fetched { no, outcome: Elsewhere::answer(&errand) });
                 }
+                Effect::Reach { no, errand } => {
+                    if let Some(request) = props::api_request(&errand) {
+                        self.last_asked += 1;
+                        self.reaching.insert(self.last_asked, (call.clone(), no));
+                        self.news.push(News::AsksNetwork { ask: self.last_asked, request });
+                    }
+                }
+                Effect::Count(_) => {}
                 // It stays owed: who sends it is no part of this stage.
                 Effect::Deliver(_) => {}
                 Effect::OpenRecording { .. } => session.reel = Some(Reel::default()),
@@ -818,7 +832,14 @@ impl Stage for MachineStage {
         self.deliver(&call, None, request, Waiter::Api { knock });
     }
 
+    fn network_answers(&mut self, ask: u64, reply: Option<ApiReply>) {
+        if let Some((call, no)) = self.reaching.remove(&ask) {
+            self.turn(&call, Input::Reached { no, outcome: props::api_outcome(reply) });
+        }
+    }
+
     fn crash(&mut self) {
+        self.reaching.clear();
         self.down = true;
         self.roster = Roster::new(self.config.max_calls);
         self.calls.clear();

@@ -8,6 +8,7 @@ pub mod actor;
 pub mod machine;
 pub mod props;
 
+use crate::network::rest::{ApiReply, ApiRequest};
 use holdline_core::fact::Entry;
 use holdline_core::{CallId, Now, Tick, WorkflowId};
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub trait Stage {
     fn socket_close(&mut self, socket: Knock, code: Option<u16>);
     /// Somebody asks for a call's end by the control API.
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool);
+    /// The network's REST API answers what [`News::AsksNetwork`] asked; `None`: nobody is there.
+    fn network_answers(&mut self, ask: u64, reply: Option<ApiReply>);
     /// Everything in memory is gone; sockets are cut.
     fn crash(&mut self);
     /// Another process folds what was written.
@@ -60,6 +63,11 @@ pub enum News {
     SocketClosed {
         socket: Knock,
         code: Option<u16>,
+    },
+    /// The network's REST API is asked.
+    AsksNetwork {
+        ask: u64,
+        request: ApiRequest,
     },
     /// What the control API answers.
     Ending {
@@ -99,6 +107,9 @@ pub struct HouseConfig {
     /// Whether requests must be signed.
     pub signed: bool,
     pub default_workflow: Option<WorkflowId>,
+    /// Whether the house may ask the network's REST API.
+    pub credentials: bool,
+    pub rest_interval: Duration,
 }
 
 impl Default for HouseConfig {
@@ -114,6 +125,8 @@ impl Default for HouseConfig {
             bare_streams: false,
             signed: true,
             default_workflow: None,
+            credentials: false,
+            rest_interval: Duration::from_secs(60),
         }
     }
 }

@@ -173,6 +173,7 @@ fn over_line(over: &RunOver) -> String {
 
 fn call_line(fact: &CallFact) -> Option<String> {
     match fact {
+        CallFact::Reached { asked, said } => Some(format!("asks the REST API ({asked}): {said}")),
         CallFact::Rejected => Some("call rejected".to_owned()),
         CallFact::Trouble { what } => Some(format!("trouble: {what}")),
         CallFact::Over { reason, completion } => {
