@@ -72,7 +72,7 @@ impl House {
         let now = self.clock.now();
         match key {
             Key::Call(_) => Run::restore(now, run_facts(facts.iter())).ok().map(|run| run.view()),
-            Key::Delivery(_) => None,
+            Key::Delivery(_) | Key::Placement(_) => None,
             Key::Run(_) => Workflow::restore(now, facts.iter()).map(|workflow| workflow.view()),
         }
     }
@@ -164,6 +164,7 @@ fn name(key: &Key) -> String {
         Key::Call(call) => call.to_string(),
         Key::Run(run) => run.to_string(),
         Key::Delivery(delivery) => delivery.to_string(),
+        Key::Placement(placement) => placement.to_string(),
     }
 }
 

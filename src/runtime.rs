@@ -15,6 +15,7 @@ use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
 use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::{Health, JournalWriter};
+use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{Outbox, Outside};
 use holdline_actors::port::audio::Audio;
 use holdline_actors::port::http::World;
@@ -25,6 +26,7 @@ use holdline_core::CallId;
 use holdline_core::call::{CallConfig, RestConfig};
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
+use holdline_core::outbound::OutboundConfig;
 use holdline_core::provider::twilio::signature::Keys;
 use holdline_core::workflow::outbox::OutboxConfig;
 use tokio::sync::oneshot;
@@ -76,6 +78,7 @@ pub struct Runtime {
     calls: Addr<CallRegistry>,
     flows: Addr<FlowRegistry>,
     outbox: Addr<Outbox>,
+    outbound: Addr<Outbound>,
     journal: Addr<JournalWriter>,
     journal_health: Arc<Health>,
     directory: Arc<dyn Directory>,
@@ -94,7 +97,8 @@ impl Runtime {
         let journal_health = writer.health();
         let journal = writer.start();
         let outbox = Outbox::new(clock, journal.clone(), parts.world.clone(), outbox_config(config)).start();
-        let outside = Outside { world: parts.world, outbox: outbox.clone() };
+        let world = parts.world;
+        let outside = Outside { world: world.clone(), outbox: outbox.clone() };
         let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), parts.book.clone()).start();
         let tally = Arc::new(Tally::default());
         let house = House {
@@ -109,8 +113,21 @@ impl Runtime {
         };
         let call_config = Arc::new(call_config(config, &origin, parts.instance_key));
         let calls = CallRegistry::new(house, call_config, config.calls.max_calls).start();
+        let outbound = Outbound::new(
+            outbound::Parts {
+                clock,
+                journal: journal.clone(),
+                world: world.clone(),
+                calls: calls.clone(),
+                book: parts.book.clone(),
+                mint: Arc::new(mint),
+            },
+            OutboundConfig { origin: origin.clone() },
+        )
+        .start();
         let door = Arc::new(Door {
             calls: calls.clone(),
+            outbound: outbound.clone(),
             front: front_config(config, origin),
             book: parts.book,
             clock,
@@ -147,6 +164,7 @@ impl Runtime {
             calls,
             flows,
             outbox,
+            outbound,
             journal,
             journal_health,
             directory,
@@ -160,10 +178,18 @@ impl Runtime {
 
     /// Goes on with what the process before this one left open. To be awaited before the first request is served.
     pub async fn recover(&self) -> Result<Recovered, JournalError> {
-        let recovered = recovery::recover(&self.journal, &self.calls, &self.flows, &self.outbox).await?;
-        let Recovered { calls, workflows, waiting, deliveries } = recovered;
+        let recovered =
+            recovery::recover(&self.journal, &self.calls, &self.flows, &self.outbox, &self.outbound).await?;
+        let Recovered { calls, workflows, waiting, deliveries, placements } = recovered;
         if recovered != Recovered::default() {
-            tracing::info!(calls, workflows, waiting, deliveries, "going on with what was left open");
+            tracing::info!(
+                calls,
+                workflows,
+                waiting,
+                deliveries,
+                placements,
+                "going on with what was left open"
+            );
         }
         Ok(recovered)
     }

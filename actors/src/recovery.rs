@@ -6,6 +6,7 @@
 use crate::call_registry::{self, CallRegistry};
 use crate::flow_registry::{self, FlowRegistry};
 use crate::journal_writer::{JournalWriter, Left, WhatIsLeft};
+use crate::outbound::{self, Outbound};
 use crate::outbox::{self, Outbox};
 use crate::port::journal::JournalError;
 use actix::Addr;
@@ -20,6 +21,8 @@ pub struct Recovered {
     /// Main workflows that wait for their calls.
     pub waiting: usize,
     pub deliveries: usize,
+    /// Calls of which it is not known whether they were placed.
+    pub placements: usize,
 }
 
 /// To be called before the first request is served: a webhook for a call that nobody knows would begin it anew.
@@ -28,11 +31,13 @@ pub async fn recover(
     calls: &Addr<CallRegistry>,
     flows: &Addr<FlowRegistry>,
     outbox: &Addr<Outbox>,
+    outbound: &Addr<Outbound>,
 ) -> Result<Recovered, JournalError> {
     let gone = |_| JournalError::Read("the house is closing".to_owned());
     let Left { open, knows_ended } = journal.send(WhatIsLeft).await.map_err(gone)??;
     let mut recovered = Recovered::default();
-    let (mut calls_left, mut flows_left, mut owed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut calls_left, mut flows_left) = (Vec::new(), Vec::new());
+    let (mut owed, mut placing) = (Vec::new(), Vec::new());
     for story in open {
         match story.key {
             Key::Call(call) => {
@@ -43,13 +48,16 @@ pub async fn recover(
             // A dead letter: somebody has to ask for it.
             Key::Delivery(_) if story.waits => {}
             Key::Delivery(delivery) => owed.push(delivery),
+            Key::Placement(placement) => placing.push(placement),
         }
     }
     recovered.calls = calls_left.len();
     recovered.workflows = flows_left.len();
     recovered.deliveries = owed.len();
+    recovered.placements = placing.len();
     calls.send(call_registry::Recall { open: calls_left, knows_ended }).await.map_err(gone)?;
     flows.send(flow_registry::Recall(flows_left)).await.map_err(gone)?;
     outbox.send(outbox::Reopen(owed)).await.map_err(gone)?;
+    outbound.send(outbound::Reopen(placing)).await.map_err(gone)?;
     Ok(recovered)
 }

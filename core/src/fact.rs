@@ -3,6 +3,7 @@
 
 pub use crate::call::fact::{CallEnd, CallFact};
 pub use crate::flow::fact::RunFact;
+pub use crate::outbound::{OutboundFact, PlacementId};
 pub use crate::workflow::fact::ParentFact;
 pub use crate::workflow::outbox::{DeliveryId, OutboxFact};
 
@@ -27,6 +28,8 @@ pub enum Key {
     Run(RunId),
     /// A message that is owed to somebody; it outlives the call that caused it.
     Delivery(DeliveryId),
+    /// A call that somebody wishes to be placed, until it is known what came of it.
+    Placement(PlacementId),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,7 @@ pub enum Fact {
     Run(RunFact),
     Parent(ParentFact),
     Outbox(OutboxFact),
+    Outbound(OutboundFact),
 }
 
 impl Fact {

@@ -73,7 +73,7 @@ impl Kind {
     pub fn holds(self, key: &Key) -> bool {
         match self {
             Kind::Calls => matches!(key, Key::Call(_)),
-            Kind::CallsAndRuns => !matches!(key, Key::Delivery(_)),
+            Kind::CallsAndRuns => matches!(key, Key::Call(_) | Key::Run(_)),
             Kind::Deliveries => matches!(key, Key::Delivery(_)),
         }
     }

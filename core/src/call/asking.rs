@@ -31,7 +31,7 @@ impl Call {
             Request::Conference(notice) => self.note(now, ask, CallFact::ConferenceNews { notice }, out),
             Request::Open { token } => self.asked_open(now, ask, &token, out),
             Request::Attach => self.asked_attach(now, ask, out),
-            Request::Interrupt => self.asked_interrupt(now, ask, out),
+            Request::LeaveVerb => self.asked_to_leave_verb(now, ask, out),
             Request::HangUp => self.asked_end(now, ask, false, out),
             Request::Stop => self.asked_end(now, ask, true, out),
         }
@@ -255,16 +255,6 @@ impl Call {
         }
         self.write(out);
         out.push(Effect::Answer { ask, answer: Answer::NoContent });
-    }
-
-    /// What runs on the stream is cut by the flow itself; what the network performs, only the network can leave.
-    fn asked_interrupt(&mut self, now: Now, ask: AskNo, out: &mut Vec<Effect>) {
-        if self.live.as_ref().is_some_and(streaming::Live::is_usable) && !self.flow.over {
-            self.tell_flow(Event::Push { actions: Vec::new(), interrupt: true });
-            out.push(Effect::Answer { ask, answer: Answer::Interrupted });
-        } else {
-            self.interrupt_there(now, ask, out);
-        }
     }
 
     /// The network is past document `exchange`: it came back for more, or its stream has started.

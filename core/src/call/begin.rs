@@ -5,6 +5,7 @@ use crate::Now;
 use crate::fact::{Entry, Fact, Key};
 use crate::flow::run::RunSpec;
 use crate::flow::script::Script;
+use crate::flow::vars::is_reserved;
 use crate::id::{RunId, WorkflowId};
 use crate::notice::Arrival;
 use crate::scene::{Reference, ReferenceKind};
@@ -39,9 +40,24 @@ pub fn new_call(
     arrival: Arrival,
     script: &Arc<Script>,
     find: &dyn Fn(&WorkflowId) -> Option<Arc<Script>>,
+    ids: (RunId, RunId),
+) -> Result<NewCall, NoSubWorkflow> {
+    new_call_with(now, arrival, &Map::new(), script, find, ids)
+}
+
+/// As [`new_call`], with variables that whoever placed the call gives to both runs. What the runtime itself sets is
+/// not theirs to set.
+pub fn new_call_with(
+    now: Now,
+    arrival: Arrival,
+    given: &Map<String, Value>,
+    script: &Arc<Script>,
+    find: &dyn Fn(&WorkflowId) -> Option<Arc<Script>>,
     (main, sub): (RunId, RunId),
 ) -> Result<NewCall, NoSubWorkflow> {
-    let variables = call_variables(&arrival);
+    let mut variables = call_variables(&arrival);
+    let own = given.iter().filter(|(name, _)| !is_reserved(name));
+    variables.extend(own.map(|(name, value)| (name.clone(), value.clone())));
     let trigger = script.triggers.iter().find(|trigger| trigger.kind == INBOUND_CALL);
     let Some(trigger) = trigger else {
         return Ok(assemble(

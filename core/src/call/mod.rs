@@ -77,6 +77,7 @@ impl Call {
         let state = CallState::begin(&arrived, now.wall_ms)?;
         let mut call = Call::with_state(now, config, state);
         call.batch.push(Fact::Call(arrived));
+        call.heard_of_network(now);
         Some(call)
     }
 

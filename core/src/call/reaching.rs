@@ -137,7 +137,7 @@ impl Call {
     }
 
     /// Somebody wants the verb that the network performs to end: only the API can do that.
-    pub(super) fn interrupt_there(&mut self, now: Now, ask: AskNo, out: &mut Vec<Effect>) {
+    pub(super) fn asked_to_leave_verb(&mut self, now: Now, ask: AskNo, out: &mut Vec<Effect>) {
         let performing = self.state.exchanges.last().is_some_and(|exchange| {
             !exchange.returned && !exchange.stream_started && !exchange.plan.verbs.is_empty()
         });
@@ -228,7 +228,7 @@ impl Call {
                 (Wish::Interrupt(ask), _) => {
                     self.flow.interrupted = Some(self.state.newest());
                     self.write(out);
-                    out.push(Effect::Answer { ask, answer: Answer::Interrupted });
+                    out.push(Effect::Answer { ask, answer: Answer::Leaving });
                 }
             },
             Said::Gone => self.gone_there(now, wish, out),

@@ -140,8 +140,9 @@ pub enum Request {
     },
     /// A bare stream named this call in its `start`.
     Attach,
-    /// Cut short what is under way: by the API.
-    Interrupt,
+    /// The network is to leave the verb that it performs, which only its REST API can tell it. What runs on a stream
+    /// is cut short by the flow itself.
+    LeaveVerb,
     /// End the call now: by the API.
     HangUp,
     /// End the activeflow, and with it the call.
@@ -170,8 +171,8 @@ pub enum Answer {
     Denied {
         why: &'static str,
     },
-    /// What was under way is cut short.
-    Interrupted,
+    /// The network leaves its verb, and comes back for what follows.
+    Leaving,
     /// The end is under way; `deferred` when it can only be performed at the network's next request.
     Ending {
         deferred: bool,

@@ -436,7 +436,7 @@ pub fn brief(answer: &Answer) -> String {
         Answer::NoContent => "ok".into(),
         Answer::Admitted { stream, .. } => format!("admitted {}", stream.0),
         Answer::Denied { .. } => "denied".into(),
-        Answer::Interrupted => "interrupted".into(),
+        Answer::Leaving => "leaving".into(),
         Answer::Ending { deferred } => format!("ending{}", if *deferred { " deferred" } else { "" }),
     }
 }

@@ -210,8 +210,8 @@ fn a_restart_asks_how_its_calls_stand_and_leaves_those_alone_that_are_up() {
 fn an_interrupted_verb_is_left_and_the_flow_goes_on() {
     let mut stage = call(DIAL);
     stage.network.push_back(stands("in-progress"));
-    assert_eq!(brief(&stage.ask(Request::Interrupt).unwrap()), "interrupted");
+    assert_eq!(brief(&stage.ask(Request::LeaveVerb).unwrap()), "leaving");
     assert_eq!(brief(&stage.next(Some(1), None).unwrap()), "document 2 stream");
     assert_eq!(stage.run.view()["executed_actions"][0]["outcome"], "interrupted");
-    assert_eq!(brief(&stage.ask(Request::Interrupt).unwrap()), "denied", "there is no verb to leave");
+    assert_eq!(brief(&stage.ask(Request::LeaveVerb).unwrap()), "denied", "there is no verb to leave");
 }

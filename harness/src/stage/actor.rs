@@ -2,7 +2,9 @@
 //! out: requests knock at the door itself, and a small carrier stands in for the one that holds real sockets.
 #![allow(clippy::disallowed_methods)] // time is paused here; and a test's messages have no mailbox bound to keep
 
-use super::props::{self, Elsewhere, INSTANCE_KEY, Mint, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS};
+use super::props::{
+    self, Elsewhere, INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS,
+};
 use super::{HouseConfig, Knock, News, Stage, WireRequest};
 use crate::network::rest::ApiReply;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -14,6 +16,7 @@ use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, Opened, Tally, Ticket};
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{self, Outbox, Outside};
 use holdline_actors::port::http as port;
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal, Story};
@@ -23,6 +26,7 @@ use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::front;
 use holdline_core::http::{Errand, Outcome};
 use holdline_core::media::window::Window;
+use holdline_core::outbound::OutboundConfig;
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::workflow::Workflow;
 use holdline_core::workflow::outbox::OutboxConfig;
@@ -77,6 +81,7 @@ struct World {
     /// Socket actors that live.
     alive: Rc<Cell<usize>>,
     switchboard: Arc<Switchboard>,
+    outbound: Addr<Outbound>,
 }
 
 /// Other systems, the pretend network's REST API among them.
@@ -171,7 +176,7 @@ impl World {
         let tally = Arc::new(Tally::default());
         let house = House {
             clock,
-            journal,
+            journal: journal.clone(),
             flows: flows.clone(),
             book: shelf.clone(),
             audio: Arc::new(Sounds),
@@ -181,19 +186,33 @@ impl World {
         };
         let calls = CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls).start();
         let mint = mint.clone();
+        let minting: outbound::Minting = Arc::new(move |wall_ms| mint.next(wall_ms));
+        let outbound = Outbound::new(
+            outbound::Parts {
+                clock,
+                journal: journal.clone(),
+                world: switchboard.clone(),
+                calls: calls.clone(),
+                book: shelf.clone(),
+                mint: minting.clone(),
+            },
+            OutboundConfig { origin: ORIGIN.to_owned() },
+        )
+        .start();
         let door = Door {
             calls: calls.clone(),
+            outbound: outbound.clone(),
             front: props::front_config(config),
             book: shelf.clone(),
             clock,
-            mint: Arc::new(move |wall_ms| mint.next(wall_ms)),
+            mint: minting,
             return_fragment: RETURN_FRAGMENT.to_owned(),
             instance_key: INSTANCE_KEY,
             overflow: config.overflow.clone(),
             tally,
         };
         let (sockets, alive) = (Rc::default(), Rc::default());
-        World { calls, flows, outbox, door: Arc::new(door), sockets, alive, switchboard }
+        World { calls, flows, outbox, door: Arc::new(door), sockets, alive, switchboard, outbound }
     }
 }
 
@@ -385,6 +404,9 @@ impl Stage for ActorStage {
                     if workflow.is_some_and(|workflow| workflow.waiting().is_none()) {
                         let _ = self.world.flows.send(flow_registry::Reopen(run)).await;
                     }
+                }
+                Key::Placement(id) => {
+                    let _ = self.world.outbound.send(outbound::Reopen(vec![id])).await;
                 }
                 Key::Delivery(id) => {
                     let _ = self.world.outbox.send(outbox::Reopen(vec![id])).await;

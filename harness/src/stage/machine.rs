@@ -169,6 +169,11 @@ impl MachineStage {
                 let call = notice.parent.clone().unwrap_or_else(|| notice.call.clone());
                 self.deliver(&call, None, Request::Status(notice), Waiter::Notice { knock });
             }
+            Ask::Placed(placed) => {
+                // This stage places no calls: it is a status like any other.
+                let call = placed.notice.call.clone();
+                self.deliver(&call, None, Request::Status(placed.notice), Waiter::Notice { knock });
+            }
             Ask::StreamEvent(notice) => {
                 let call = notice.call.clone();
                 self.deliver(&call, None, Request::Stream(notice), Waiter::Notice { knock });
@@ -735,7 +740,7 @@ impl MachineStage {
                     self.wake_parent(run, true);
                 }
             }
-            Key::Delivery(_) => {}
+            Key::Delivery(_) | Key::Placement(_) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::network::Experience;
 use holdline_core::call::CallFact;
-use holdline_core::fact::{Entry, Fact, Key, OutboxFact, ParentFact, RunFact};
+use holdline_core::fact::{Entry, Fact, Key, OutboundFact, OutboxFact, ParentFact, RunFact};
 use holdline_core::flow::Run;
 use holdline_core::flow::fact::StepEnd;
 use holdline_core::flow::history::Outcome;
@@ -52,6 +52,7 @@ impl Teller {
             Key::Call(CallId(call)) => &format!("{call} "),
             Key::Run(_) => "main ",
             Key::Delivery(_) => "outbox ",
+            Key::Placement(_) => "outbound ",
         };
         match &entry.fact {
             Fact::Call(fact) => lines.extend(call_line(fact)),
@@ -66,6 +67,7 @@ impl Teller {
             Fact::Outbox(OutboxFact::Delivered { .. }) => lines.push("delivered".to_owned()),
             Fact::Outbox(OutboxFact::Dead { error, .. }) => lines.push(format!("dead letter: {error}")),
             Fact::Outbox(_) => {}
+            Fact::Outbound(fact) => lines.extend(outbound_line(fact)),
         }
         lines.iter().map(|line| format!("{whose}{}", line.replace(&self.call, "CA…"))).collect()
     }
@@ -169,6 +171,17 @@ fn over_line(over: &RunOver) -> String {
         line.push_str(&format!(", {outputs}"));
     }
     line
+}
+
+fn outbound_line(fact: &OutboundFact) -> Option<String> {
+    match fact {
+        OutboundFact::Placing { placement } => Some(format!("places a call to {}", placement.to)),
+        OutboundFact::Doubted { why } => Some(format!("is in doubt: {why}")),
+        OutboundFact::DialledAgain => Some("dials again".to_owned()),
+        OutboundFact::Placed { arrival } => Some(format!("placed {}", arrival.call)),
+        OutboundFact::NotPlaced { refused } => Some(format!("not placed: {refused}")),
+        _ => None,
+    }
 }
 
 fn call_line(fact: &CallFact) -> Option<String> {
