@@ -24,6 +24,7 @@ mod schema;
 pub mod sign;
 mod stream;
 mod summary;
+pub mod switchboard;
 pub mod tone;
 pub mod twiml;
 pub mod url;
