@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 mod directory;
 pub mod flows;
+pub mod placing;
 pub mod runtime;
 pub mod serve;
 pub mod telemetry;

@@ -42,6 +42,7 @@ use crate::adapter::world::OtherSystems;
 use crate::config::{Config, JournalKind, Speech};
 use crate::directory;
 use crate::flows::FlowLibrary;
+use crate::placing::Placing;
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Directory};
 use crate::web::public::{self, Public};
@@ -79,6 +80,8 @@ pub struct Runtime {
     flows: Addr<FlowRegistry>,
     outbox: Addr<Outbox>,
     outbound: Addr<Outbound>,
+    placing: Placing,
+    world: Arc<dyn World>,
     journal: Addr<JournalWriter>,
     journal_health: Arc<Health>,
     directory: Arc<dyn Directory>,
@@ -125,6 +128,15 @@ impl Runtime {
             OutboundConfig { origin: origin.clone() },
         )
         .start();
+        let placing = Placing {
+            outbound: outbound.clone(),
+            calls: calls.clone(),
+            book: parts.book.clone(),
+            clock,
+            mint: Arc::new(mint),
+            has_credentials: config.twilio.credentials().is_some(),
+            from: config.twilio.from.clone(),
+        };
         let door = Arc::new(Door {
             calls: calls.clone(),
             outbound: outbound.clone(),
@@ -165,6 +177,8 @@ impl Runtime {
             flows,
             outbox,
             outbound,
+            placing,
+            world,
             journal,
             journal_health,
             directory,
@@ -192,6 +206,19 @@ impl Runtime {
             );
         }
         Ok(recovered)
+    }
+
+    /// Calls that the network holds to be in progress and that are over here are ended there, too; says how many.
+    pub async fn end_orphans(&self) -> usize {
+        if !self.placing.has_credentials {
+            return 0;
+        }
+        recovery::end_orphans(&self.journal, self.world.as_ref(), &self.door.tally).await
+    }
+
+    /// Places calls.
+    pub fn placing(&self) -> &Placing {
+        &self.placing
     }
 
     /// How the journal does.

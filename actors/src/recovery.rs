@@ -4,14 +4,17 @@
 //! comes, and all of them in the background; a main workflow that waits for its call needs nobody to wake it.
 
 use crate::call_registry::{self, CallRegistry};
+use crate::door::Tally;
 use crate::flow_registry::{self, FlowRegistry};
-use crate::journal_writer::{JournalWriter, Left, WhatIsLeft};
+use crate::journal_writer::{JournalWriter, Left, LookUp, WhatIsLeft};
 use crate::outbound::{self, Outbound};
 use crate::outbox::{self, Outbox};
-use crate::port::journal::JournalError;
+use crate::port::http::World;
+use crate::port::journal::{JournalError, Story};
 use actix::Addr;
 use holdline_core::WorkflowId;
 use holdline_core::fact::Key;
+use holdline_core::provider::twilio::rest;
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,4 +63,29 @@ pub async fn recover(
     outbox.send(outbox::Reopen(owed)).await.map_err(gone)?;
     outbound.send(outbound::Reopen(placing)).await.map_err(gone)?;
     Ok(recovered)
+}
+
+/// Ends calls there that are over here: nobody would ever answer for them again. A call that we have never heard of is
+/// somebody else's; an account is seldom ours alone.
+pub async fn end_orphans(journal: &Addr<JournalWriter>, world: &dyn World, tally: &Tally) -> usize {
+    let listed = match rest::read_list(&world.perform(rest::list_in_progress()).await) {
+        Ok(listed) => listed,
+        Err(said) => {
+            tracing::warn!(?said, "the network's calls could not be listed");
+            return 0;
+        }
+    };
+    let mut ended = 0;
+    for record in listed {
+        let known = journal.send(LookUp(Key::Call(record.call.clone()))).await;
+        let over = matches!(known, Ok(Ok(Some(Story { ended_ms: Some(_), .. }))));
+        let up = record.status.is_none_or(|status| !status.is_terminal());
+        if over && up {
+            let said = rest::read(&world.perform(rest::hang_up(&record.call)).await);
+            tracing::warn!(call = %record.call, ?said, "a call that is over here was still in progress there");
+            tally.count("orphan_ended");
+            ended += 1;
+        }
+    }
+    ended
 }

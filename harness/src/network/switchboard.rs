@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use holdline_core::Now;
 use serde_json::json;
@@ -80,6 +81,21 @@ impl Switchboard {
 
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Somebody else places a call, which is none of the server's own; the sid of it.
+    pub fn dial(&self, to: &str, from: &str, url: &str) -> String {
+        let dialled = Dialled {
+            to: to.to_owned(),
+            from: from.to_owned(),
+            url: url.to_owned(),
+            fallback_url: None,
+            status_url: None,
+            status_events: Vec::new(),
+            timeout: Duration::from_secs(60),
+        };
+        let reply = self.inner.dial(&dialled);
+        reply.body.get("sid").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// Does what it is asked to, so many times more, and answers 500.
