@@ -3,11 +3,12 @@
 //! [`Runtime::start`] makes the actors; [`Runtime::configure_public`] and [`Runtime::configure_control`] mount the
 //! routes of either listener in any actix-web app.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, Arbiter};
 use actix_web::web::ServiceConfig;
 use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, Provoke, WhenEmpty};
 use holdline_actors::call_session::House;
@@ -90,6 +91,15 @@ pub struct Runtime {
     shelf: recordings::Shelf,
     drain_timeout: Duration,
     library: Option<Arc<FlowLibrary>>,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
 }
 
 impl Runtime {
@@ -115,7 +125,9 @@ impl Runtime {
             tally: tally.clone(),
         };
         let call_config = Arc::new(call_config(config, &origin, parts.instance_key));
-        let calls = CallRegistry::new(house, call_config, config.calls.max_calls).start();
+        let arbiters = arbiters();
+        let homes = arbiters.iter().map(Arbiter::handle).collect();
+        let calls = CallRegistry::new(house, call_config, config.calls.max_calls, homes).start();
         let outbound = Outbound::new(
             outbound::Parts {
                 clock,
@@ -187,6 +199,7 @@ impl Runtime {
             shelf,
             drain_timeout,
             library,
+            arbiters,
         }
     }
 
@@ -239,6 +252,16 @@ impl Runtime {
         move |app| control::configure(app, directory, tokens, |app| recordings::configure(app, shelf))
     }
 
+    /// What a listener needs that carries streams in its own way.
+    pub fn public(&self) -> &Arc<Public> {
+        &self.public
+    }
+
+    /// Resolves when no socket of a stream is open.
+    pub async fn when_no_socket_is_open(&self) {
+        self.door.tally.sockets.none().await;
+    }
+
     pub fn door(&self) -> &Arc<Door> {
         &self.door
     }
@@ -285,6 +308,15 @@ impl Runtime {
     /// Closes what is left, so that the network comes back to the next process.
     pub async fn hand_over(&self) {
         let _ = self.calls.send(HandOver).await;
+    }
+}
+
+/// One for each core, so that calls are spread over them; a stream's socket follows its session. On a single core a call
+/// lives where all else does: another thread would only cost its switches.
+fn arbiters() -> Vec<Arbiter> {
+    match std::thread::available_parallelism().map_or(1, NonZero::get) {
+        1 => Vec::new(),
+        cores => (0..cores).map(|_| Arbiter::new()).collect(),
     }
 }
 

@@ -5,11 +5,9 @@ mod support;
 use holdline::config::{Config, JournalKind, Role, Secret, Token};
 use holdline_core::RunId;
 use reqwest::Method;
-use support::crowd::counted;
 use support::hosted::Hosted;
 use support::until;
-use support::wire::{Asker, Caller};
-use tokio_tungstenite::tungstenite;
+use support::wire::Asker;
 
 use std::time::Duration;
 
@@ -19,10 +17,6 @@ const ECHO: (&str, &str) = ("echo", "tasks: [{ type: echo }]\n");
 
 fn signed(config: &mut Config) {
     config.twilio.auth_tokens = vec![Secret::new(KEY)];
-}
-
-fn impatient(config: &mut Config) {
-    config.calls.start_deadline = Duration::from_millis(200);
 }
 
 #[tokio::test]
@@ -81,82 +75,6 @@ async fn no_route_of_the_network_is_open_to_a_stranger() {
         assert_eq!(stranger.get(path).await.status, 200, "{path}");
     }
     assert_eq!(stranger.get("/v1/calls").await.status, 404, "nothing of the control listener is public");
-}
-
-#[tokio::test]
-async fn a_stream_opens_once_with_its_own_token() {
-    let hosted = Hosted::start(&[ECHO], signed);
-    let network = Asker::new(&hosted.public(), Some(KEY));
-    let url = network.arrive("echo", CALL).await.stream_url();
-    let (before, token) = url.rsplit_once('/').unwrap();
-    let other = if token.starts_with('A') { "B" } else { "A" };
-    for wrong in [format!("{before}/{other}{}", &token[1..]), format!("{before}/x")] {
-        assert_eq!(network.open(&wrong).await.err(), Some(403), "{wrong}");
-    }
-    let elsewhere = url.replace(CALL, "CA00000000000000000000000000000002");
-    assert_eq!(network.open(&elsewhere).await.err(), Some(403), "the token of another call");
-    let first = network.open(&url).await;
-    assert!(first.is_ok());
-    assert_eq!(network.open(&url).await.err(), Some(403), "a used token");
-    assert_eq!(network.get(&format!("/webhooks/echo/wss/{CALL}")).await.status, 404, "half a path");
-}
-
-#[tokio::test]
-async fn a_stream_must_say_in_time_whose_it_is() {
-    let hosted = Hosted::start(&[ECHO], impatient);
-    let asker = Asker::new(&hosted.public(), None);
-    // `connected` was sent, and is no start.
-    let mut silent = Caller::open(asker.clone(), "echo", "silent").await;
-    assert_eq!(silent.closed().await, Some(1008));
-    let mut other = Caller::open(asker.clone(), "echo", "other").await;
-    other.start_as("CA00000000000000000000000000000002").await;
-    assert_eq!(other.closed().await, Some(1008));
-    // The deadline is for the start alone: one that has started may be silent for longer.
-    let mut quiet = Caller::open(asker, "echo", "quiet").await;
-    quiet.start().await;
-    let mut waits = Caller::open(quiet.asker.clone(), "echo", "waits").await;
-    assert_eq!(waits.closed().await, Some(1008), "later than the quiet one's deadline");
-    let sound = quiet.echo().await;
-    assert_eq!(sound, counted(1, 1));
-}
-
-#[tokio::test]
-async fn what_is_no_message_is_ignored_until_there_are_a_hundred_in_a_row() {
-    let hosted = Hosted::start(&[ECHO], |_| ());
-    let mut caller = Caller::begin(&hosted.public(), "echo", "noisy").await;
-    assert_eq!(caller.echo().await, counted(1, 1));
-    let wrong = [
-        tungstenite::Message::binary(vec![0, 1, 2]),
-        tungstenite::Message::text("{not json"),
-        tungstenite::Message::text(r#"{"event":"media","streamSid":"MZ","media":{"payload":"AAAA"}}"#),
-        tungstenite::Message::text(format!(
-            r#"{{"event":"media","streamSid":"{}","media":{{"payload":"*"}}}}"#,
-            caller.stream_sid
-        )),
-    ];
-    for place in 0..99 {
-        caller.send(wrong[place % wrong.len()].clone()).await;
-    }
-    assert_eq!(caller.echo().await, counted(1, 1), "99 are ignored, and a good one ends the row");
-    for place in 0..100 {
-        caller.send(wrong[place % wrong.len()].clone()).await;
-    }
-    assert_eq!(caller.closed().await, Some(1007));
-}
-
-#[tokio::test]
-async fn a_newer_document_takes_the_stream_over() {
-    let hosted = Hosted::start(&[ECHO], |_| ());
-    let mut first = Caller::begin(&hosted.public(), "echo", "twice").await;
-    assert_eq!(first.echo().await, counted(1, 1));
-    let fields = [("CallSid", first.call_sid.as_str())];
-    let document = first.asker.post("/webhooks/echo/next?x=1", &fields).await;
-    let socket = first.asker.open(&document.stream_url()).await.unwrap();
-    let (call_sid, asker) = (first.call_sid.clone(), first.asker.clone());
-    let mut second = Caller { asker, call_sid, stream_sid: "MZ2".into(), socket };
-    second.start().await;
-    assert_eq!(first.closed().await, Some(1000));
-    assert_eq!(second.echo().await, counted(1, 1));
 }
 
 #[tokio::test]

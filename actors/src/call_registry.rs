@@ -11,6 +11,7 @@ use crate::post::{Held, Posted};
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, WrapFuture,
 };
+use actix_rt::ArbiterHandle;
 use holdline_core::call::begin::{NewCall, turned_away};
 use holdline_core::call::{Answer, Call, CallConfig, CallFact, CallState, Input, Request};
 use holdline_core::fact::{Entry, Fact, Key};
@@ -36,6 +37,9 @@ const FOLDED_AT_ONCE: usize = 8;
 pub struct CallRegistry {
     house: House,
     config: Arc<CallConfig>,
+    /// Arbiters for sessions, each in its turn; none: they live here.
+    homes: Vec<ArbiterHandle>,
+    next_home: usize,
     roster: Roster,
     rows: BTreeMap<CallId, Row>,
     ended: BTreeMap<CallId, Ended>,
@@ -87,6 +91,8 @@ pub struct Answered {
     /// The workflow that the call's URLs name.
     pub workflow: WorkflowId,
     pub session: Addr<CallSession>,
+    /// The arbiter that the session lives on.
+    pub home: Option<ArbiterHandle>,
 }
 
 /// Why no session answers.
@@ -104,10 +110,17 @@ pub enum NotHere {
 }
 
 impl CallRegistry {
-    pub fn new(house: House, config: Arc<CallConfig>, max_calls: usize) -> CallRegistry {
+    pub fn new(
+        house: House,
+        config: Arc<CallConfig>,
+        max_calls: usize,
+        homes: Vec<ArbiterHandle>,
+    ) -> CallRegistry {
         CallRegistry {
             house,
             config,
+            homes,
+            next_home: 0,
             roster: Roster::new(max_calls),
             rows: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -140,7 +153,12 @@ impl CallRegistry {
     ) {
         let obituary = Obituary::new(call.clone(), ctx.address().recipient());
         let alive = self.alive.clone();
-        let session = CallSession::new(self.house.clone(), machine, begin, obituary, alive).start();
+        let session = CallSession::new(self.house.clone(), machine, begin, obituary, alive);
+        let session = match self.homes.get(self.next_home) {
+            Some(home) => CallSession::start_in_arbiter(home, move |_| session),
+            None => session.start(),
+        };
+        self.next_home = (self.next_home + 1) % self.homes.len().max(1);
         let mail = Held::new(session);
         let row = Row { workflow: workflow.clone(), session: Session::Up { mail } };
         if let Some(Row { session: Session::Rebuilding { waiting }, .. }) =
@@ -181,8 +199,8 @@ impl CallRegistry {
                     return; // the dropped reply says that there is no answer
                 }
                 ctx.spawn(answered.into_actor(self).map(move |answered, _, _| {
-                    if let Ok(Reply { answer, session }) = answered {
-                        let _ = reply.send(Ok(Answered { answer, workflow, session }));
+                    if let Ok(Reply { answer, session, home }) = answered {
+                        let _ = reply.send(Ok(Answered { answer, workflow, session, home }));
                     }
                 }));
             }

@@ -1,6 +1,7 @@
 //! Owns one call: performs what the call machine decides.
 
 use crate::alive::{Alive, Life};
+use crate::carrier::outlet::{Flushed, Outlet};
 use crate::clock::Clock;
 use crate::door::{FlowBook, Tally};
 use crate::driver::{Done, Driver, Owner};
@@ -12,15 +13,20 @@ use crate::port::audio::Audio;
 use crate::port::recording::{RecordingFile, Recordings};
 use crate::post::{Held, Posted};
 use crate::sub_workflow::{SubWorkflow, Take};
+use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix_rt::{Arbiter, ArbiterHandle};
 use futures_util::future::BoxFuture;
 use holdline_core::call::{Answer, AskNo, Call, Effect, Input, Request, StreamNo, StreamOut, Summary};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::flow::run::{Run, RunSpec};
+use holdline_core::media::window::Credit;
 use holdline_core::scene::RecordingReport;
 use holdline_core::{CallId, Machine, WorkflowId};
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -61,6 +67,8 @@ pub struct CallSession {
     last_ask: u64,
     sockets: BTreeMap<StreamNo, Socket>,
     recording: Option<Box<dyn RecordingFile>>,
+    /// A message is being handled, and there may be more of them.
+    reads_mail: bool,
     begin: Option<Begin>,
     outbox: Held<Owed>,
     obituary: Obituary<CallId>,
@@ -77,7 +85,12 @@ pub enum Begin {
 /// The other end of a stream.
 struct Socket {
     out: Held<SocketOut>,
+    outlet: Option<Outlet>,
+    /// The outlet holds something that is not sent.
+    unsent: bool,
     credit: u32,
+    /// What is owed to it for the frames that it brought.
+    taken: Credit,
     owed: VecDeque<StreamOut>,
     close: Option<u16>,
 }
@@ -95,6 +108,8 @@ pub enum Mail {
     SocketOpen {
         stream: StreamNo,
         out: Held<SocketOut>,
+        /// Where the session may write by itself.
+        outlet: Option<Outlet>,
     },
     /// The socket has sent so many messages.
     SocketSent {
@@ -121,8 +136,9 @@ pub enum SocketOut {
 
 pub struct Reply {
     pub answer: Answer,
-    /// For a socket that was admitted.
+    /// For a socket that was admitted, and where it had better live.
     pub session: Addr<CallSession>,
+    pub home: Option<ArbiterHandle>,
 }
 
 impl CallSession {
@@ -147,6 +163,7 @@ impl CallSession {
             last_ask: 0,
             sockets: BTreeMap::new(),
             recording: None,
+            reads_mail: false,
             begin: Some(begin),
             obituary,
             _life: alive.begin(),
@@ -210,7 +227,8 @@ impl CallSession {
     fn answer(&mut self, ask: AskNo, answer: Answer, ctx: &mut Context<Self>) {
         if let Some(reply) = self.replies.remove(&ask) {
             // Whoever asked may have gone; the network will ask again.
-            let _ = reply.send(Reply { answer, session: ctx.address() });
+            let home = Arbiter::try_current();
+            let _ = reply.send(Reply { answer, session: ctx.address(), home });
         }
     }
 
@@ -218,8 +236,34 @@ impl CallSession {
         let Some(socket) = self.sockets.get_mut(&stream) else { return };
         if socket.offer(out) == Posted::Gone {
             self.sockets.remove(&stream);
-        } else if socket.credit == 0 {
+            return;
+        }
+        if socket.credit == 0 {
             self.turn_later(Input::Blocked { stream, blocked: true }, ctx);
+        }
+        // Behind the mailbox comes the flush; behind a timer or an errand nothing else does.
+        if !self.reads_mail {
+            self.flush(ctx);
+        }
+    }
+
+    /// The socket has sent so many messages, and takes as many more.
+    fn sent(&mut self, stream: StreamNo, count: u32, ctx: &mut Context<Self>) {
+        let Some(socket) = self.sockets.get_mut(&stream) else { return };
+        let was_blocked = socket.credit == 0;
+        socket.credit = (socket.credit + count).min(SOCKET_CREDIT);
+        socket.drain();
+        if was_blocked && socket.credit > 0 {
+            self.turn_later(Input::Blocked { stream, blocked: false }, ctx);
+        }
+    }
+
+    /// Lets out what the turns so far have said.
+    fn flush(&mut self, ctx: &mut Context<Self>) {
+        while let Some((stream, flushed)) = self.sockets.iter_mut().find_map(Socket::flush) {
+            if flushed.sent > 0 {
+                self.sent(stream, flushed.sent, ctx);
+            }
         }
     }
 
@@ -280,6 +324,7 @@ impl Actor for CallSession {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        ctx.spawn(Flush);
         if let Some(begin) = self.begin.take() {
             let restored = matches!(begin, Begin::Restored { .. });
             self.begin_flow(begin, ctx);
@@ -369,6 +414,14 @@ impl Handler<Mail> for CallSession {
     type Result = ();
 
     fn handle(&mut self, mail: Mail, ctx: &mut Self::Context) {
+        self.reads_mail = true;
+        self.read(mail, ctx);
+        self.reads_mail = false;
+    }
+}
+
+impl CallSession {
+    fn read(&mut self, mail: Mail, ctx: &mut Context<Self>) {
         match mail {
             Mail::Ask { request, reply } => {
                 if self.replies.len() >= ASKS_MAX {
@@ -383,26 +436,28 @@ impl Handler<Mail> for CallSession {
                 self.sockets.remove(&stream);
                 self.turn(Input::StreamDown { stream }, ctx);
             }
+            Mail::Input(Input::StreamUp { stream, stream_sid, trouble }) => {
+                if let Some(outlet) = self.sockets.get(&stream).and_then(|socket| socket.outlet.as_ref()) {
+                    outlet.name(&stream_sid);
+                }
+                self.turn(Input::StreamUp { stream, stream_sid, trouble }, ctx);
+            }
             Mail::Input(Input::Heard { stream, audio, at_ms }) => {
                 self.turn(Input::Heard { stream, audio, at_ms }, ctx);
-                if let Some(socket) = self.sockets.get_mut(&stream) {
-                    socket.out.post(SocketOut::Credit(1));
+                if let Some(socket) = self.sockets.get_mut(&stream)
+                    && let Some(lot) = socket.taken.done()
+                {
+                    socket.out.post(SocketOut::Credit(lot));
                 }
             }
             Mail::Input(input) => self.turn(input, ctx),
-            Mail::SocketOpen { stream, out } => {
-                let socket = Socket { out, credit: SOCKET_CREDIT, owed: VecDeque::new(), close: None };
+            Mail::SocketOpen { stream, out, outlet } => {
+                let (owed, taken) = (VecDeque::new(), Credit::default());
+                let (credit, unsent) = (SOCKET_CREDIT, false);
+                let socket = Socket { out, outlet, unsent, credit, taken, owed, close: None };
                 self.sockets.insert(stream, socket);
             }
-            Mail::SocketSent { stream, count } => {
-                let Some(socket) = self.sockets.get_mut(&stream) else { return };
-                let was_blocked = socket.credit == 0;
-                socket.credit = (socket.credit + count).min(SOCKET_CREDIT);
-                socket.drain();
-                if was_blocked && socket.credit > 0 {
-                    self.turn(Input::Blocked { stream, blocked: false }, ctx);
-                }
-            }
+            Mail::SocketSent { stream, count } => self.sent(stream, count, ctx),
             Mail::Observe { reply } => {
                 let _ = reply.send(self.driver.machine().view());
             }
@@ -424,6 +479,23 @@ impl Handler<Died<()>> for CallSession {
     }
 }
 
+/// Behind the messages of one wake: what their turns said leaves in one write.
+struct Flush;
+
+impl ActorFuture<CallSession> for Flush {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut CallSession,
+        ctx: &mut Context<CallSession>,
+        _: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        actor.flush(ctx);
+        Poll::Pending
+    }
+}
+
 impl Drop for Socket {
     /// A session that dies takes its sockets with it, so that the network comes back at once. One that was told to
     /// close has gone already.
@@ -433,6 +505,12 @@ impl Drop for Socket {
 }
 
 impl Socket {
+    fn flush((stream, socket): (&StreamNo, &mut Socket)) -> Option<(StreamNo, Flushed)> {
+        let outlet = socket.outlet.as_ref().filter(|_| socket.unsent)?;
+        socket.unsent = false;
+        Some((*stream, outlet.flush()))
+    }
+
     fn offer(&mut self, out: StreamOut) -> Posted {
         self.owed.push_back(out);
         self.drain()
@@ -442,8 +520,13 @@ impl Socket {
     fn drain(&mut self) -> Posted {
         while self.credit > 0 {
             let Some(out) = self.owed.pop_front() else { break };
-            if self.out.post(SocketOut::Send(out)) == Posted::Gone {
-                return Posted::Gone;
+            match &self.outlet {
+                Some(outlet) => {
+                    outlet.send(&out);
+                    self.unsent = true;
+                }
+                None if self.out.post(SocketOut::Send(out)) == Posted::Gone => return Posted::Gone,
+                None => {}
             }
             self.credit -= 1;
         }

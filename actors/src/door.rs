@@ -4,11 +4,12 @@
 //! [`holdline_core::front`], and what becomes of it by the call.
 
 use crate::alive::Alive;
-use crate::call_registry::{Arrive, CallRegistry, Deliver, NotHere, Outcome};
+use crate::call_registry::{Answered, Arrive, CallRegistry, Deliver, NotHere, Outcome};
 use crate::call_session::CallSession;
 use crate::clock::Clock;
 use crate::outbound::{self, Outbound};
 use actix::Addr;
+use actix_rt::ArbiterHandle;
 use holdline_core::call::begin::{NewCall, new_call_with};
 use holdline_core::call::{Answer, Request, StreamNo};
 use holdline_core::document::{Ending, Links, Plan};
@@ -95,7 +96,7 @@ pub struct HttpAnswer {
 /// A socket's right to open.
 pub enum Ticket {
     /// Its token was good, and is used.
-    Admitted { call: CallId, stream: StreamNo, session: Addr<CallSession> },
+    Admitted { call: CallId, stream: StreamNo, session: Addr<CallSession>, home: Option<ArbiterHandle> },
     /// Its `start` will name the call.
     Bare { workflow: WorkflowId, hint: Option<CallId> },
 }
@@ -104,6 +105,14 @@ impl Ticket {
     pub fn stream(&self) -> Option<StreamNo> {
         match self {
             Ticket::Admitted { stream, .. } => Some(*stream),
+            Ticket::Bare { .. } => None,
+        }
+    }
+
+    /// Where the session lives, and the socket had better live too.
+    pub fn home(&self) -> Option<&ArbiterHandle> {
+        match self {
+            Ticket::Admitted { home, .. } => home.as_ref(),
             Ticket::Bare { .. } => None,
         }
     }
@@ -349,7 +358,8 @@ impl Door {
         match self.ask(&call, Some(&workflow), Request::Open { token }).await {
             Some(Ok(reply)) => match reply.answer {
                 Answer::Admitted { stream, .. } => {
-                    Opened::Upgrade(Ticket::Admitted { call, stream, session: reply.session })
+                    let Answered { session, home, .. } = reply;
+                    Opened::Upgrade(Ticket::Admitted { call, stream, session, home })
                 }
                 Answer::Denied { why } => Opened::Answer(self.denied(&call, why)),
                 _ => Opened::Answer(self.denied(&call, "the call is over")),

@@ -93,12 +93,15 @@ pub trait Owner: Actor<Context = Context<Self>> {
         self.arm(ctx);
     }
 
-    /// Keeps exactly one timer, at the machine's own time.
+    /// Keeps exactly one timer, at the machine's own time or before it: a deadline that every frame moves on costs
+    /// nothing until the old one has come.
     #[allow(clippy::disallowed_methods)] // the one timer of the house
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let driver = self.driver();
         let due = driver.machine.wake_at();
-        if driver.timer.as_ref().map(|(at, _)| *at) == due {
+        if let Some((at, _)) = &driver.timer
+            && due.is_some_and(|due| *at <= due)
+        {
             return;
         }
         if let Some((_, handle)) = driver.timer.take() {
@@ -106,9 +109,14 @@ pub trait Owner: Actor<Context = Context<Self>> {
         }
         if let Some(due) = due {
             let sleep = tokio::time::sleep_until(self.driver().clock.instant(due));
-            let handle = ctx.spawn(sleep.into_actor(self).map(|(), actor, ctx| {
-                actor.driver().timer = None;
-                actor.wake(ctx);
+            let handle = ctx.spawn(sleep.into_actor(self).map(move |(), actor, ctx| {
+                let driver = actor.driver();
+                driver.timer = None;
+                if driver.machine.wake_at().is_some_and(|now_due| now_due > due) {
+                    actor.arm(ctx);
+                } else {
+                    actor.wake(ctx);
+                }
             }));
             self.driver().timer = Some((due, handle));
         }

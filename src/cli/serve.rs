@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::runtime::{Parts, Runtime, parts};
 use crate::serve::{Addresses, Listeners, Signal, Signals, on_connect};
 use crate::telemetry;
+use crate::web::own_server;
 
 /// What is left of a drain is closed within this time, so that the network comes back to a server that is up.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -74,12 +75,7 @@ impl Server {
             false => Some(listeners.public.try_clone()?),
         };
         let routes = runtime.configure_public();
-        let public = HttpServer::new(move || App::new().configure(routes.clone()))
-            .on_connect(on_connect)
-            .disable_signals()
-            .shutdown_timeout(1)
-            .listen(listeners.public)?
-            .run();
+        let public = own_server::serve(listeners.public, routes, runtime.public().clone())?;
         let routes = runtime.configure_control();
         let control = HttpServer::new(move || App::new().configure(routes.clone()))
             .on_connect(on_connect)
@@ -111,7 +107,8 @@ impl Server {
         if !ended {
             self.runtime.hand_over().await;
         }
-        let _ = tokio::time::timeout(HAND_OVER, stopping).await;
+        let closed = futures::future::join(stopping, self.runtime.when_no_socket_is_open());
+        let _ = tokio::time::timeout(HAND_OVER, closed).await;
         self.control.stop(false).await;
     }
 

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod control;
+pub mod own_server;
 pub mod page;
 pub mod problem;
 pub mod public;

@@ -1,5 +1,6 @@
 //! The public listener: moves requests to the door and answers back. It decides nothing.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,13 @@ pub struct Public {
     pub start_deadline: Duration,
 }
 
+impl Public {
+    /// What this peer says of those before it is believed.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(peer))
+    }
+}
+
 /// Mounts the routes that the phone network asks. All of them are the door's: it knows the paths.
 pub fn configure(app: &mut web::ServiceConfig, public: Arc<Public>, directory: Arc<dyn Directory>) {
     app.app_data(web::Data::from(public));
@@ -38,7 +46,14 @@ async fn knock(
     public: web::Data<Public>,
     directory: web::Data<dyn Directory>,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let is_socket = request.headers().contains_key(UPGRADE);
+    // A client that would also speak HTTP/2 says so by the same header; that is no socket.
+    let upgrade = request.headers().get(UPGRADE).and_then(|value| value.to_str().ok());
+    let is_socket = upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    if is_socket && let Err(error) = actix_http::ws::verify_handshake(request.head()) {
+        // Before the door is asked, which would use up the token.
+        let status = actix_http::Response::from(error).status();
+        return Ok(HttpResponse::build(status).body(format!("{error}\n")));
+    }
     let (body, payload) = if is_socket {
         (Bytes::new(), Some(payload))
     } else {
@@ -56,7 +71,7 @@ async fn knock(
             target,
             header: &header,
             body: &body,
-            peer_is_trusted_proxy: is_trusted(&request, &public.trusted_proxies),
+            peer_is_trusted_proxy: request.peer_addr().is_some_and(|peer| public.trusts(peer.ip())),
         })
         .await;
     match (opened, payload) {
@@ -83,11 +98,6 @@ async fn read_body(mut payload: web::Payload) -> Result<Bytes, Refusal> {
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
-}
-
-fn is_trusted(request: &HttpRequest, proxies: &[Network]) -> bool {
-    let peer = request.peer_addr().map(|address| address.ip());
-    peer.is_some_and(|peer| proxies.iter().any(|network| network.contains(peer)))
 }
 
 fn answer(said: HttpAnswer) -> HttpResponse {

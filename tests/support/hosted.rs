@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use actix_web::{App, HttpServer};
 use futures::future::BoxFuture;
 use holdline::cli::serve::Server;
 use holdline::config::Config;
 use holdline::runtime::{Parts, Runtime, parts};
-use holdline::serve::Addresses;
+use holdline::serve::{Addresses, Listeners, on_connect};
 use holdline_actors::port::audio::{Audio, Loaded};
 use holdline_core::WorkflowId;
 use holdline_core::media::tone;
@@ -24,9 +25,22 @@ pub struct Hosted {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Who carries the streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// The server of its own owns its sockets.
+    Own,
+    /// Mounted in somebody's actix-web app.
+    Embedded,
+}
+
 impl Hosted {
     /// Serves `flows` (name and YAML) on free ports. `change` has the last word on the configuration.
     pub fn start(flows: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Hosted {
+        Hosted::carried(Carrier::Own, flows, change)
+    }
+
+    pub fn carried(carrier: Carrier, flows: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Hosted {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in flows {
             std::fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
@@ -44,10 +58,15 @@ impl Hosted {
         let thread = std::thread::Builder::new().name("server".into()).spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let parts = Parts { audio: Arc::new(Sounds), ..parts(&config).unwrap() };
-                let server = Server::start(&config, parts).await.unwrap();
-                tell.send((server.addresses.clone(), server.runtime.clone())).unwrap();
-                let _ = ended.await;
-                server.end(std::future::ready(())).await;
+                match carrier {
+                    Carrier::Own => {
+                        let server = Server::start(&config, parts).await.unwrap();
+                        tell.send((server.addresses.clone(), server.runtime.clone())).unwrap();
+                        let _ = ended.await;
+                        server.end(std::future::ready(())).await;
+                    }
+                    Carrier::Embedded => embedded(&config, parts, tell, ended).await,
+                }
             });
         });
         let (addresses, runtime) = told.recv().unwrap();
@@ -60,6 +79,43 @@ impl Hosted {
 
     pub fn control(&self) -> String {
         format!("http://{}", self.addresses.control)
+    }
+}
+
+/// As a user's own program does it.
+async fn embedded(
+    config: &Config,
+    parts: Parts,
+    tell: std::sync::mpsc::Sender<(Addresses, Arc<Runtime>)>,
+    ended: oneshot::Receiver<()>,
+) {
+    let listeners = Listeners::open(config).unwrap();
+    let addresses = listeners.addresses(config).await.unwrap();
+    let runtime = Arc::new(Runtime::start(config, addresses.origin.clone(), parts));
+    runtime.recover().await.unwrap();
+    let (public, control) = (runtime.configure_public(), runtime.configure_control());
+    let public = HttpServer::new(move || App::new().configure(public.clone()))
+        .on_connect(on_connect)
+        .disable_signals()
+        .workers(1)
+        .listen(listeners.public)
+        .unwrap()
+        .run();
+    let control = HttpServer::new(move || App::new().configure(control.clone()))
+        .disable_signals()
+        .workers(1)
+        .listen(listeners.control)
+        .unwrap()
+        .run();
+    let handles = [public.handle(), control.handle()];
+    actix_rt::spawn(public);
+    actix_rt::spawn(control);
+    tell.send((addresses, runtime.clone())).unwrap();
+    let _ = ended.await;
+    runtime.drain(std::future::ready(())).await;
+    runtime.hand_over().await;
+    for handle in handles {
+        handle.stop(true).await;
     }
 }
 

@@ -93,11 +93,16 @@ impl Conversation {
 
     /// The text of one message to the network.
     pub fn write(&self, out: &StreamOut, text: &mut String) {
-        match out {
-            StreamOut::Audio(audio) => stream::media(&self.stream_sid, audio, text),
-            StreamOut::Mark(name) => stream::mark(&self.stream_sid, name, text),
-            StreamOut::Clear => stream::clear(&self.stream_sid, text),
-        }
+        write(&self.stream_sid, out, text);
+    }
+}
+
+/// The text of one message on the stream of this name.
+pub fn write(stream_sid: &str, out: &StreamOut, text: &mut String) {
+    match out {
+        StreamOut::Audio(audio) => stream::media(stream_sid, audio, text),
+        StreamOut::Mark(name) => stream::mark(stream_sid, name, text),
+        StreamOut::Clear => stream::clear(stream_sid, text),
     }
 }
 

@@ -184,7 +184,9 @@ impl World {
             outside,
             tally: tally.clone(),
         };
-        let calls = CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls).start();
+        let calls =
+            CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls, Vec::new());
+        let calls = calls.start();
         let mint = mint.clone();
         let minting: outbound::Minting = Arc::new(move |wall_ms| mint.next(wall_ms));
         let outbound = Outbound::new(
@@ -515,7 +517,7 @@ impl PlaySocket {
 
     fn join(&mut self, session: Addr<CallSession>, stream: StreamNo, ctx: &mut Context<Self>) {
         let session = Held::new(session);
-        session.post(Mail::SocketOpen { stream, out: Held::new(ctx.address()) });
+        session.post(Mail::SocketOpen { stream, out: Held::new(ctx.address()), outlet: None });
         self.session = Some(Farewell { session, stream });
     }
 

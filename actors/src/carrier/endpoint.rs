@@ -1,0 +1,288 @@
+//! Our end of a stream, apart from its socket: what a message of the network leads to, and what waits for whom. Every
+//! carrier has one, and only moves bytes itself.
+
+use super::outlet::Outlet;
+use super::reading::{Conversation, Heard, format_trouble};
+use crate::alive::Life;
+use crate::call_session::{CallSession, Mail, SocketOut};
+use crate::door::{Door, Ticket};
+use crate::post::{Held, Posted};
+use actix::Addr;
+use actix_http::ws::Item;
+use holdline_core::call::{Input, StreamNo, StreamOut};
+use holdline_core::media::window::Window;
+use holdline_core::provider::twilio::stream::{MESSAGE_BYTES_MAX, Start};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Messages that may wait for a place in the session's mailbox; a socket that has more to say floods it.
+const OWED_MAX: usize = 256;
+/// Parts of one message; the network sends its messages whole.
+const FRAGMENTS_MAX: usize = 64;
+/// Sent messages are told to the session in lots.
+const SENT_LOT: u32 = 16;
+
+pub struct Endpoint {
+    door: Arc<Door>,
+    ticket: Ticket,
+    conversation: Conversation,
+    session: Option<Farewell>,
+    window: Window<Input>,
+    told_dropped: u64,
+    /// Digits, marks and stops that found the session's mailbox full.
+    owed: VecDeque<Input>,
+    sent: u32,
+    parts: Vec<u8>,
+    part_count: usize,
+    _life: Life,
+}
+
+/// What the carrier is to do next.
+#[derive(Debug)]
+#[must_use]
+pub enum Next {
+    GoOn,
+    /// A bare stream has said whose it is: find its call with [`attach`], and read nothing until it is found.
+    Attach(Box<Start>),
+    /// Close with this code.
+    Close(u16),
+}
+
+/// Where a bare stream belongs, or why nowhere.
+pub struct Attached {
+    start: Box<Start>,
+    found: Result<(Addr<CallSession>, StreamNo), &'static str>,
+}
+
+/// Tells the session that the socket is gone, however it goes.
+struct Farewell {
+    session: Held<Mail>,
+    stream: StreamNo,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.session.last_word(Mail::Input(Input::StreamDown { stream: self.stream }));
+    }
+}
+
+impl Endpoint {
+    pub fn new(door: Arc<Door>, ticket: Ticket) -> Endpoint {
+        Endpoint {
+            _life: door.tally.sockets.begin(),
+            door,
+            conversation: Conversation::new(ticket.stream()),
+            ticket,
+            session: None,
+            window: Window::default(),
+            told_dropped: 0,
+            owed: VecDeque::new(),
+            sent: 0,
+            parts: Vec::new(),
+            part_count: 0,
+        }
+    }
+
+    /// The carrier lives: a session that is known already may speak to it.
+    pub fn open(&mut self, out: Held<SocketOut>, outlet: Option<Outlet>) {
+        if let Ticket::Admitted { session, stream, .. } = &self.ticket {
+            let (session, stream) = (session.clone(), *stream);
+            self.join(session, stream, out, outlet);
+        }
+    }
+
+    fn join(
+        &mut self,
+        session: Addr<CallSession>,
+        stream: StreamNo,
+        out: Held<SocketOut>,
+        outlet: Option<Outlet>,
+    ) {
+        let session = Held::new(session);
+        session.post(Mail::SocketOpen { stream, out, outlet });
+        self.session = Some(Farewell { session, stream });
+    }
+
+    /// Keeps the socket among those that are open, as long as its last bytes are under way.
+    pub fn life(&self) -> Life {
+        self.door.tally.sockets.begin()
+    }
+
+    pub fn has_started(&self) -> bool {
+        self.conversation.has_started()
+    }
+
+    pub fn text(&mut self, text: &str) -> Next {
+        let heard = self.conversation.text(text);
+        self.heard(heard)
+    }
+
+    /// A text frame whose encoding nobody has looked at.
+    pub fn text_bytes(&mut self, bytes: &[u8]) -> Next {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.text(text),
+            Err(_) => self.binary(),
+        }
+    }
+
+    pub fn binary(&mut self) -> Next {
+        let heard = self.conversation.bad_message();
+        self.heard(heard)
+    }
+
+    /// A part of a message that comes in several frames.
+    pub fn part(&mut self, item: Item) -> Next {
+        let (bytes, first, last) = match item {
+            Item::FirstText(bytes) => (bytes, true, false),
+            Item::Continue(bytes) => (bytes, false, false),
+            Item::Last(bytes) => (bytes, false, true),
+            Item::FirstBinary(_) => return self.binary(),
+        };
+        if first {
+            self.parts.clear();
+            self.part_count = 0;
+        }
+        self.part_count += 1;
+        if self.part_count > FRAGMENTS_MAX || self.parts.len() + bytes.len() > MESSAGE_BYTES_MAX {
+            return Next::Close(1009);
+        }
+        self.parts.extend_from_slice(&bytes);
+        if !last {
+            return Next::GoOn;
+        }
+        let parts = std::mem::take(&mut self.parts);
+        self.text_bytes(&parts)
+    }
+
+    fn heard(&mut self, heard: Heard) -> Next {
+        match heard {
+            Heard::Nothing => Next::GoOn,
+            Heard::Started(start) => self.started_by(start),
+            Heard::Tell(input @ Input::Heard { .. }) => {
+                let told = match self.window.admit(input) {
+                    Some(input) => self.tell(input),
+                    None => Next::GoOn,
+                };
+                match told {
+                    Next::GoOn => self.tell_dropped(),
+                    close => close,
+                }
+            }
+            Heard::Tell(input) => self.tell(input),
+            Heard::Close(code) => Next::Close(code),
+        }
+    }
+
+    /// The stream says whose it is.
+    fn started_by(&mut self, start: Start) -> Next {
+        let Ticket::Admitted { call, stream, .. } = &self.ticket else {
+            return Next::Attach(Box::new(start));
+        };
+        let named = start.call_sid.as_deref().or(start.parameters.get("callSid").map(String::as_str));
+        if named.is_some_and(|named| named != call.0) {
+            tracing::warn!(%call, "a stream's start names another call than its token");
+            return Next::Close(1008);
+        }
+        let stream = *stream;
+        self.stream_up(stream, start)
+    }
+
+    fn stream_up(&mut self, stream: StreamNo, start: Start) -> Next {
+        let trouble = format_trouble(&start);
+        self.tell(Input::StreamUp { stream, stream_sid: start.stream_sid, trouble })
+    }
+
+    /// Finds the call of a bare stream.
+    pub fn attach(&self, start: Box<Start>) -> impl Future<Output = Attached> + use<> {
+        let door = self.door.clone();
+        let bare = match &self.ticket {
+            Ticket::Bare { workflow, hint } => Some((workflow.clone(), hint.clone())),
+            Ticket::Admitted { .. } => None,
+        };
+        async move {
+            let found = match bare {
+                Some((workflow, hint)) => door.attach(&workflow, hint.as_ref(), &start).await,
+                None => Err("the stream has its call already"),
+            };
+            Attached { start, found }
+        }
+    }
+
+    pub fn attached(&mut self, attached: Attached, out: Held<SocketOut>, outlet: Option<Outlet>) -> Next {
+        match attached.found {
+            Ok((session, stream)) => {
+                self.conversation.becomes(stream);
+                self.join(session, stream, out, outlet);
+                self.stream_up(stream, *attached.start)
+            }
+            Err(why) => {
+                tracing::warn!(why, "a bare stream was refused");
+                Next::Close(1008)
+            }
+        }
+    }
+
+    fn tell(&mut self, input: Input) -> Next {
+        let Some(Farewell { session, .. }) = &self.session else { return Next::GoOn };
+        if matches!(input, Input::Heard { .. }) {
+            // Its credit is spent: a frame that finds no place is lost, like one that came too late.
+            return match session.post(Mail::Input(input)) {
+                Posted::Gone => Next::Close(1011),
+                Posted::Taken | Posted::Full => Next::GoOn,
+            };
+        }
+        if self.owed.len() >= OWED_MAX {
+            return Next::Close(1008);
+        }
+        self.owed.push_back(input);
+        while let Some(input) = self.owed.pop_front() {
+            match session.offer(Mail::Input(input)) {
+                Ok(()) => {}
+                Err(Some(Mail::Input(input))) => {
+                    self.owed.push_front(input);
+                    break;
+                }
+                Err(_) => return Next::Close(1011),
+            }
+        }
+        Next::GoOn
+    }
+
+    fn tell_dropped(&mut self) -> Next {
+        let dropped = self.window.dropped();
+        if dropped <= self.told_dropped {
+            return Next::GoOn;
+        }
+        let frames = dropped - self.told_dropped;
+        self.told_dropped = dropped;
+        self.tell(Input::Dropped { frames })
+    }
+
+    /// The session has taken so many frames.
+    pub fn credit(&mut self, frames: u32) -> Next {
+        let mut admitted = Vec::new();
+        self.window.credit(frames, &mut admitted);
+        for input in admitted {
+            if let Next::Close(code) = self.tell(input) {
+                return Next::Close(code);
+            }
+        }
+        Next::GoOn
+    }
+
+    /// The text of one message to the network.
+    pub fn write(&self, out: &StreamOut, text: &mut String) {
+        self.conversation.write(out, text);
+    }
+
+    /// So many messages are on their way.
+    pub fn sent(&mut self, count: u32) {
+        self.sent += count;
+        if self.sent >= SENT_LOT
+            && let Some(Farewell { session, stream }) = &self.session
+        {
+            let count = std::mem::take(&mut self.sent);
+            session.post(Mail::SocketSent { stream: *stream, count });
+        }
+    }
+}
