@@ -9,8 +9,6 @@ use support::hosted::Hosted;
 use support::until;
 use support::wire::Asker;
 
-use std::time::Duration;
-
 const KEY: &str = "a secret of the account";
 const CALL: &str = "CA00000000000000000000000000000001";
 const ECHO: (&str, &str) = ("echo", "tasks: [{ type: echo }]\n");

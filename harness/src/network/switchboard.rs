@@ -241,11 +241,10 @@ async fn read(socket: &mut TcpStream) -> Option<ApiRequest> {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let header = |name: &str| {
-                let line = head.lines().skip(1).find_map(|line| {
+                head.lines().skip(1).find_map(|line| {
                     let (known, value) = line.split_once(':')?;
                     known.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-                });
-                line
+                })
             };
             let length = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
             if body.len() >= length {
