@@ -42,7 +42,7 @@ pub struct Endpoint {
 #[must_use]
 pub enum Next {
     GoOn,
-    /// A bare stream has said whose it is: find its call with [`attach`], and read nothing until it is found.
+    /// A bare stream has said whose it is: find its call with [`Endpoint::attach`], and read nothing until it is found.
     Attach(Box<Start>),
     /// Close with this code.
     Close(u16),
