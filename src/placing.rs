@@ -1,6 +1,7 @@
 //! Calls that we place, as whoever asks for them sees it: what is wrong with a wish, and what came of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use holdline_actors::call_registry::{CallRegistry, Count};
@@ -51,6 +52,11 @@ pub enum NotPlaced {
     Draining,
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(
+        "it is not known yet whether the call is placed: ask again with the same Idempotency-Key, or look for the call in \
+         GET /v1/calls"
+    )]
+    Slow,
     #[error("the house is closing")]
     Gone,
 }
@@ -64,10 +70,13 @@ pub struct Placing {
     pub clock: Clock,
     pub mint: Minting,
     pub has_credentials: bool,
+    pub max_calls: usize,
     /// The number that is shown unless a wish names another.
     pub from: Option<String>,
 }
 
+/// The network's answers, its pauses, and our looking: what takes longer goes on without whoever asked.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Addresses have some twenty characters, SIP's some more.
 const ADDRESS_BYTES_MAX: usize = 256;
 /// The network's own bounds on ringing.
@@ -77,13 +86,18 @@ impl Placing {
     /// Dials once, however often the same wish comes under the same key, also after a restart.
     pub async fn place(&self, wish: Wish, key: Option<&[u8]>) -> Result<CallId, NotPlaced> {
         let placement = self.read(wish, key)?;
-        if self.calls.send(Count).await.is_ok_and(|census| census.draining) {
+        let census = self.calls.send(Count).await.map_err(|_| NotPlaced::Gone)?;
+        if census.draining {
             return Err(NotPlaced::Draining);
+        }
+        if census.roster >= self.max_calls {
+            return Err(NotPlaced::Refused(Refused::Full));
         }
         let (reply, told) = oneshot::channel();
         let place = PlaceCall { placement: Box::new(placement), reply };
         self.outbound.send(place).await.map_err(|_| NotPlaced::Gone)?;
-        Ok(told.await.map_err(|_| NotPlaced::Gone)??)
+        let told = tokio::time::timeout(PATIENCE, told).await.map_err(|_| NotPlaced::Slow)?;
+        Ok(told.map_err(|_| NotPlaced::Gone)??)
     }
 
     /// The wish in its own terms. Credentials come last: a mistake is worth knowing without them, too.

@@ -147,6 +147,7 @@ impl Runtime {
             clock,
             mint: Arc::new(mint),
             has_credentials: config.twilio.credentials().is_some(),
+            max_calls: config.calls.max_calls,
             from: config.twilio.from.clone(),
         };
         let door = Arc::new(Door {

@@ -94,7 +94,7 @@ pub enum Refused {
     #[error("the phone network refuses the call: {message}. {advice}")]
     ByNetwork { status: u16, code: Option<u64>, message: String, advice: String },
     #[error(
-        "the phone network takes no more calls at the moment: repeat the request later, with the same Idempotency-Key"
+        "the phone network takes no more calls at the moment, and none was placed: repeat the request later, with a new Idempotency-Key"
     )]
     TooMany,
     /// Nobody knows whether it dials; a webhook may still tell.
@@ -102,7 +102,7 @@ pub enum Refused {
         "the phone network did not say whether it places the call ({message}), and it is not dialled twice: look for it in GET /v1/calls before asking again"
     )]
     Unknown { message: String },
-    #[error("too many calls are being placed at the moment: repeat the request later")]
+    #[error("as many calls as there may be are under way: repeat the request later")]
     Full,
     #[error("the wish could not be written down, so nothing was dialled: repeat the request later")]
     Unwritable,

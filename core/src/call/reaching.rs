@@ -7,6 +7,7 @@
 use super::*;
 use crate::document::Links;
 use crate::http::Outcome;
+use crate::id::CallId;
 use crate::notice::NetworkStatus;
 use crate::provider::twilio::rest::{self, LOOK_MS, Said};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct RestConfig {
 
 /// Tries of one wish, the first counted.
 const TRIES_MAX: u32 = 4;
+/// Tries when the network says that it has too much to do: then it is there, and the call with it.
+const TRIES_OF_BUSY_MAX: u32 = 8;
 /// Times that a call is led back without coming.
 const RESUMES_MAX: u32 = 3;
 /// The pause before the second try; each further one is twice as long.
@@ -240,8 +243,12 @@ impl Call {
                 Wish::HangUp => self.reach.hung_up = true,
                 wish => self.give_up_reaching(now, wish, out),
             },
-            Said::TooMany { after_s } => self.reach_again(now, wish, after_s, out),
-            Said::Unknown { .. } => self.reach_again(now, wish, None, out),
+            Said::TooMany { after_s } => {
+                let apart = apart(&self.state.arrival.call);
+                let pause = after_s.map_or(self.doubled(), Duration::from_secs).min(AGAIN_AFTER_MAX);
+                self.reach_again(now, wish, TRIES_OF_BUSY_MAX, pause.mul_f64(1.0 + apart), out);
+            }
+            Said::Unknown { .. } => self.reach_again(now, wish, TRIES_MAX, self.doubled(), out),
             Said::Refused(_) => self.give_up_reaching(now, wish, out),
         }
     }
@@ -299,12 +306,14 @@ impl Call {
         self.end_for_good(now, otherwise(wish), out);
     }
 
-    fn reach_again(&mut self, now: Now, wish: Wish, after_s: Option<u64>, out: &mut Vec<Effect>) {
-        if self.reach.tries >= TRIES_MAX {
+    fn doubled(&self) -> Duration {
+        AGAIN_AFTER * 2u32.saturating_pow(self.reach.tries.saturating_sub(1))
+    }
+
+    fn reach_again(&mut self, now: Now, wish: Wish, most: u32, pause: Duration, out: &mut Vec<Effect>) {
+        if self.reach.tries >= most {
             return self.give_up_reaching(now, wish, out);
         }
-        let doubled = AGAIN_AFTER * 2u32.saturating_pow(self.reach.tries.saturating_sub(1));
-        let pause = after_s.map_or(doubled, Duration::from_secs).min(AGAIN_AFTER_MAX);
         self.reach.again = Some((now.tick + pause, wish));
     }
 
@@ -376,6 +385,12 @@ impl Call {
             self.decide(now, CallFact::Reached { asked: asked.to_owned(), said });
         }
     }
+}
+
+/// What was turned away together doesn't come back together: by up to half a pause.
+fn apart(call: &CallId) -> f64 {
+    let sum = call.0.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    f64::from(sum % 512) / 1024.0
 }
 
 /// How a call ends that is not there any more.

@@ -6,7 +6,7 @@
 mod inputs;
 mod stage;
 
-pub use inputs::{FLOWS, Move, fuzz_call_inputs, moves, perform};
+pub use inputs::{FLOWS, Move, fuzz_call_inputs, fuzz_call_with_rest, moves, perform};
 pub use stage::{Stage, brief, script, stage_config};
 
 pub use crate::flow::fuzz::fuzz_document;

@@ -375,8 +375,9 @@ impl Stage {
     fn check(&mut self) {
         let stopping = self.call.state().stopping.is_some() && !self.held && self.owed.is_empty();
         self.stopping_since = if stopping { self.stopping_since.or(Some(self.now.tick)) } else { None };
-        // The grace, and once more from the moment at which a <Hangup/> was delivered.
-        let most = self.config.return_grace * 2;
+        // The grace, with credentials once more for the network to be told, and once more from the moment at which a <Hangup/> was delivered.
+        let asked_there = u32::from(self.config.rest.is_some());
+        let most = self.config.return_grace * (2 + asked_there);
         let facts = self.facts.iter().map(|(wall_ms, fact)| (*wall_ms, fact));
         let checks = [
             invariant::at_most_one_end(self.facts.iter().map(|(_, fact)| fact)),

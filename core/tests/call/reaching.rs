@@ -97,7 +97,7 @@ fn a_call_that_is_gone_there_ends_here() {
 
 #[test]
 fn without_an_answer_a_call_ends_as_without_credentials_a_few_tries_later() {
-    for outcome in [nobody(), answer(503, json!({})), answer(429, json!({"code": 20429}))] {
+    for outcome in [nobody(), answer(503, json!({}))] {
         let mut stage = call(ECHO);
         lost(&mut stage);
         stage.network.extend(vec![outcome; 4]);
@@ -106,6 +106,18 @@ fn without_an_answer_a_call_ends_as_without_credentials_a_few_tries_later() {
         stage.after_ms(200);
         ended(&mut stage, "no_return");
     }
+    // A network that has too much to do is there: it gets more time.
+    let mut stage = call(ECHO);
+    lost(&mut stage);
+    stage.network.extend(vec![answer(429, json!({"code": 20429})); 6]);
+    stage.network.extend([stands("in-progress"), stands("in-progress")]);
+    stage.after_ms(120_000);
+    assert!(stage.seen().contains(&"counts call_resumed_by_rest".to_owned()));
+    let mut stage = call(ECHO);
+    lost(&mut stage);
+    stage.network.extend(vec![answer(429, json!({"code": 20429})); 8]);
+    stage.after_ms(240_000);
+    ended(&mut stage, "no_return");
     let mut stage = call(ECHO);
     lost(&mut stage);
     stage.network.push_back(answer(401, json!({"code": 20003, "message": "Authenticate"})));

@@ -3,7 +3,7 @@
 //! What the registries and the door do around the machines stands here a second time, as loops; that both stages tell
 //! the same story is what tests the actors.
 
-use super::props::{Elsewhere, INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
+use super::props::{Elsewhere, Mint, Reel, Shelf, Sounds, WALL_MS, links, render};
 use super::{HouseConfig, Knock, News, Stage, WireRequest, props};
 use crate::network::rest::ApiReply;
 use holdline_actors::call_registry::{ENDED_MAX, fold_call};
@@ -13,16 +13,13 @@ use holdline_actors::port::journal::{Journal, Kind, Listed, MemoryJournal};
 use holdline_actors::port::recording::RecordingFile;
 use holdline_core::call::begin::{NewCall, new_call, turned_away};
 use holdline_core::call::{
-    Answer, AskNo, Call, CallConfig, CallEnd, CallFact, CallState, Effect, Input, Request, StreamNo,
-    StreamOut,
+    Answer, AskNo, Call, CallConfig, CallEnd, CallState, Effect, Input, Request, StreamNo, StreamOut,
 };
-use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::flow::run::{Run, RunSpec};
 use holdline_core::front::{self, Ask, Entry as Door, FrontConfig, Refusal};
 use holdline_core::notice::{Arrival, NetworkStatus};
 use holdline_core::provider::twilio::stream::Start;
-use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
 use holdline_core::roster::{Roster, Verdict};
 use holdline_core::scene::RecordingReport;
@@ -169,11 +166,8 @@ impl MachineStage {
                 let call = notice.parent.clone().unwrap_or_else(|| notice.call.clone());
                 self.deliver(&call, None, Request::Status(notice), Waiter::Notice { knock });
             }
-            Ask::Placed(placed) => {
-                // This stage places no calls: it is a status like any other.
-                let call = placed.notice.call.clone();
-                self.deliver(&call, None, Request::Status(placed.notice), Waiter::Notice { knock });
-            }
+            // This stage places no calls: it is a status like any other.
+            Ask::Placed(placed) => self.admitted(knock, Ask::Status(placed.notice)),
             Ask::StreamEvent(notice) => {
                 let call = notice.call.clone();
                 self.deliver(&call, None, Request::Stream(notice), Waiter::Notice { knock });
@@ -896,29 +890,4 @@ impl Stage for MachineStage {
             && self.parents.is_empty()
             && self.sockets.is_empty()
     }
-}
-
-fn render(call: &CallId, workflow: &WorkflowId, plan: &Plan) -> String {
-    let token = match plan.ending {
-        Ending::Stream { .. } => Some(stream_token(&INSTANCE_KEY, call, plan.exchange)),
-        _ => None,
-    };
-    twiml::render(plan, &links(workflow, &call.0), token.as_deref())
-}
-
-fn links(workflow: &WorkflowId, call: &str) -> Links {
-    Links {
-        origin: ORIGIN.to_owned(),
-        workflow: workflow.0.clone(),
-        call: call.to_owned(),
-        return_fragment: RETURN_FRAGMENT.to_owned(),
-    }
-}
-
-/// The facts of a call alone, for assertions about what was written.
-pub fn call_facts<'e>(entries: impl Iterator<Item = &'e Entry>) -> impl Iterator<Item = &'e CallFact> {
-    entries.filter_map(|entry| match &entry.fact {
-        Fact::Call(fact) => Some(fact),
-        _ => None,
-    })
 }

@@ -9,15 +9,18 @@ use futures_util::future::BoxFuture;
 use holdline_actors::door::FlowBook;
 use holdline_actors::port::audio::{Audio, Loaded};
 use holdline_actors::port::recording::{RecordingFile, Recordings};
-use holdline_core::WorkflowId;
 use holdline_core::call::{CallConfig, RestConfig};
+use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::FrontConfig;
 use holdline_core::http::{Body, Endpoint, Errand, HttpReply, NoReply, Outcome, ReplyBody};
 use holdline_core::media::{playout::PlayoutConfig, tone};
 use holdline_core::provider::twilio::signature::Keys;
+use holdline_core::provider::twilio::token::stream_token;
+use holdline_core::provider::twilio::twiml;
 use holdline_core::scene::{ErrorClass, Sound};
+use holdline_core::{CallId, WorkflowId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -211,5 +214,22 @@ pub fn front_config(config: &HouseConfig) -> FrontConfig {
         bare_streams: config.bare_streams,
         default_workflow: config.default_workflow.clone(),
         own_hosts: Vec::new(),
+    }
+}
+
+pub fn render(call: &CallId, workflow: &WorkflowId, plan: &Plan) -> String {
+    let token = match plan.ending {
+        Ending::Stream { .. } => Some(stream_token(&INSTANCE_KEY, call, plan.exchange)),
+        _ => None,
+    };
+    twiml::render(plan, &links(workflow, &call.0), token.as_deref())
+}
+
+pub fn links(workflow: &WorkflowId, call: &str) -> Links {
+    Links {
+        origin: ORIGIN.to_owned(),
+        workflow: workflow.0.clone(),
+        call: call.to_owned(),
+        return_fragment: RETURN_FRAGMENT.to_owned(),
     }
 }
