@@ -34,6 +34,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Beyond the request's own time; a port that loses an answer must not keep a call for ever.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
+/// A network that comes back by itself does so at once.
+const MEANWHILE: Duration = Duration::from_secs(2);
+/// For so long an API that was out of reach stays so.
+const OUT_OF_REACH: Duration = Duration::from_secs(10);
 /// A call with media within this time is never reaped.
 const MEDIA_AGE: Duration = Duration::from_secs(10);
 
@@ -51,6 +55,8 @@ pub(super) struct Reach {
     look_at: Option<Tick>,
     /// The network took our hang-up.
     hung_up: bool,
+    /// When the API was given up last: who asked in vain a moment ago need not ask again.
+    given_up: Option<Tick>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +72,8 @@ pub(super) enum Wish {
 /// Why the API is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// The process before this one left it open.
-    Restart,
+    /// The line was lost, or the process before this one left the call open; the network may still come by itself.
+    Meanwhile,
     /// The network should have come back, and the call would end with this reason.
     Return(CallEnd),
     /// Nothing was heard for a while, and nothing has to be.
@@ -112,20 +118,39 @@ impl Call {
         }
     }
 
+    /// The line is lost. Whether it is worth waiting for is asked before the grace is over, so that an API which is out
+    /// of reach makes nobody wait for longer.
+    pub(super) fn look_meanwhile(&mut self, now: Now) {
+        if self.has_rest()
+            && !self.wants_hangup()
+            && self.reach.asking.is_none()
+            && self.reach.again.is_none()
+        {
+            self.reach.tries = 0;
+            self.reach.again = Some((now.tick + MEANWHILE, Wish::Look(Doubt::Meanwhile)));
+        }
+    }
+
     /// A call of the process before this one: how does it stand?
     pub(super) fn look_after_restart(&mut self, now: Now) {
         if let Some(rest) = self.config.rest.as_ref().filter(|_| !self.wants_hangup()) {
             self.reach.look_at = Some(now.tick + rest.interval);
-            self.reach.again = Some((now.tick, Wish::Look(Doubt::Restart)));
+            self.reach.again = Some((now.tick, Wish::Look(Doubt::Meanwhile)));
         }
     }
 
     /// The API's word decides instead of a deadline; false when there is nobody to ask.
     pub(super) fn in_doubt(&mut self, now: Now, doubt: Doubt, out: &mut Vec<Effect>) -> bool {
-        if !self.has_rest() || self.state.over.is_some() {
+        let in_vain = self.reach.given_up.is_some_and(|at| now.tick.since(at) < OUT_OF_REACH);
+        if !self.has_rest() || self.state.over.is_some() || in_vain {
             return false;
         }
-        self.reach_for(now, Wish::Look(doubt), out);
+        // A question that is under way is as good, and its failed tries count.
+        match (&mut self.reach.asking, self.reach.again) {
+            (Some((_, wish @ Wish::Look(_), _)), _) => *wish = Wish::Look(doubt),
+            (None, Some((_, Wish::Look(_)))) => self.try_to_reach(now, Wish::Look(doubt), out),
+            _ => self.reach_for(now, Wish::Look(doubt), out),
+        }
         true
     }
 
@@ -216,6 +241,9 @@ impl Call {
 
     fn answered_there(&mut self, now: Now, wish: Wish, said: Said, out: &mut Vec<Effect>) {
         self.note_reach(now, wish, &said);
+        if !matches!(said, Said::Unknown { .. }) {
+            self.reach.given_up = None;
+        }
         match said {
             Said::Call(record) => match (wish, record.status) {
                 (_, Some(status)) if status.is_terminal() => {
@@ -319,6 +347,7 @@ impl Call {
 
     /// As without credentials.
     fn give_up_reaching(&mut self, now: Now, wish: Wish, out: &mut Vec<Effect>) {
+        self.reach.given_up = Some(now.tick);
         match wish {
             Wish::Look(Doubt::Return(otherwise)) | Wish::Resume(otherwise) if !self.is_back() => {
                 self.end_for_good(now, otherwise, out);

@@ -277,6 +277,7 @@ impl Call {
             return;
         }
         self.deadlines.await_return(now, otherwise);
+        self.look_meanwhile(now);
         self.tell_flow(Event::Proceed);
     }
 
@@ -300,6 +301,7 @@ impl Call {
         self.flow.wants_verb = false;
         self.freeze(now);
         self.deadlines.await_return(now, CallEnd::NoReturn);
+        self.look_meanwhile(now);
         self.write(out);
         out.push(Effect::CloseStream { stream, code: 1000 });
     }
