@@ -16,6 +16,7 @@ use holdline_core::{CallId, RunId};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::desk::is_forgotten;
 use crate::web::control::{CallFilter, Directory, Found, Ready, RunFilter};
 use crate::web::page::{Cursor, Page, Row};
 use crate::web::problem::{Code, Problem};
@@ -60,7 +61,7 @@ impl House {
     /// A run that may be inside the one whose story this is.
     fn view_of(&self, id: RunId, key: &Key, entries: &[Entry]) -> Option<Value> {
         let facts = run_facts(entries.iter().map(|entry| &entry.fact));
-        let run = Run::restore(self.clock.now(), facts).ok()?;
+        let run = Run::restore(self.clock.now(), facts).ok().filter(|_| !is_forgotten(entries, id))?;
         if run.id() == id {
             return self.run_view(key, entries);
         }
@@ -72,7 +73,7 @@ impl House {
         let now = self.clock.now();
         match key {
             Key::Call(_) => Run::restore(now, run_facts(facts.iter())).ok().map(|run| run.view()),
-            Key::Delivery(_) | Key::Placement(_) => None,
+            Key::Delivery(_) | Key::Placement(_) | Key::Flow(_) => None,
             Key::Run(_) => Workflow::restore(now, facts.iter()).map(|workflow| workflow.view()),
         }
     }
@@ -115,6 +116,10 @@ impl Directory for House {
     fn runs<'d>(&'d self, filter: &'d RunFilter, page: &'d Page) -> Found<'d, Vec<Row>> {
         let show = |entries: &[Entry]| {
             let mut run = self.run_view(&entries.first()?.key, entries)?;
+            let id = run.get("id").and_then(Value::as_str).and_then(|id| Uuid::parse_str(id).ok());
+            if id.is_some_and(|id| is_forgotten(entries, RunId(id))) {
+                return None;
+            }
             let fits = |wanted: &Option<String>, key: &str| {
                 wanted.as_ref().is_none_or(|wanted| run.get(key).is_some_and(|value| value == wanted))
             };
@@ -165,6 +170,7 @@ fn name(key: &Key) -> String {
         Key::Run(run) => run.to_string(),
         Key::Delivery(delivery) => delivery.to_string(),
         Key::Placement(placement) => placement.to_string(),
+        Key::Flow(flow) => flow.to_string(),
     }
 }
 

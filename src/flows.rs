@@ -21,13 +21,18 @@ use holdline_core::limit::Limits;
 
 use crate::config::Config;
 
+mod stored;
+
+use stored::Stored;
+pub use stored::{NotStored, Shown};
+
 /// Half of the two seconds in which a changed file must be in force.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// A folder with more files than this was not meant to be the folder of the workflows.
 const FILES_MAX: usize = 10_000;
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// The workflows of `[flows] dir`, by id, each in its last good version.
+/// The workflows of `[flows] dir`, by id, each in its last good version, and those that were handed in by the API.
 pub struct FlowLibrary {
     dir: PathBuf,
     limits: Limits,
@@ -51,13 +56,16 @@ pub struct FlowFile {
 #[derive(Clone)]
 struct InForce {
     script: Arc<Script>,
-    file: PathBuf,
+    /// None: it was handed in by the API.
+    file: Option<PathBuf>,
     document: Arc<Document>,
 }
 
 #[derive(Default)]
 struct Shelf {
     documents: BTreeMap<PathBuf, Shelved>,
+    /// What was handed in by the API. A file of the same id goes before it.
+    stored: BTreeMap<WorkflowId, Stored>,
     /// The folder could not be read; it is said once.
     lost: bool,
 }
@@ -77,6 +85,7 @@ struct Stamp {
 }
 
 struct Document {
+    text: String,
     script: Option<Arc<Script>>,
     spans: Spans,
     report: Report,
@@ -128,7 +137,7 @@ impl FlowLibrary {
     /// from this same folder.
     pub fn folder(&self, id: &WorkflowId) -> PathBuf {
         let in_force = self.in_force();
-        let own = in_force.get(id).and_then(|flow| flow.file.parent());
+        let own = in_force.get(id).and_then(|flow| flow.file.as_ref()?.parent());
         own.unwrap_or(&self.dir).to_owned()
     }
 
@@ -141,7 +150,7 @@ impl FlowLibrary {
     pub fn files(&self) -> Vec<FlowFile> {
         let in_force = self.in_force();
         let scripts: BTreeMap<&PathBuf, &Arc<Script>> =
-            in_force.values().map(|flow| (&flow.file, &flow.script)).collect();
+            in_force.values().filter_map(|flow| Some((flow.file.as_ref()?, &flow.script))).collect();
         let shelf = self.shelf();
         let files = shelf.documents.iter().map(|(file, shelved)| FlowFile {
             file: file.clone(),
@@ -150,6 +159,13 @@ impl FlowLibrary {
             report: shelved.report.clone(),
         });
         files.collect()
+    }
+
+    /// Looks at what the workflows in force mention.
+    pub(crate) fn with_spans<T>(&self, look: impl FnOnce(&[&Spans]) -> T) -> T {
+        let in_force = self.in_force();
+        let spans: Vec<&Spans> = in_force.values().map(|flow| &flow.document.spans).collect();
+        look(&spans)
     }
 
     fn in_force(&self) -> Arc<BTreeMap<WorkflowId, InForce>> {
@@ -208,14 +224,14 @@ impl FlowLibrary {
     fn judge(&self, mut documents: Vec<(PathBuf, Stamp, Arc<Document>)>, shelf: &mut Shelf) {
         let before = self.in_force();
         // A new file cannot take the id of a workflow that is in force from another file.
-        let held: BTreeSet<&PathBuf> = before.values().map(|flow| &flow.file).collect();
+        let held: BTreeSet<&PathBuf> = before.values().filter_map(|flow| flow.file.as_ref()).collect();
         documents.sort_by_cached_key(|(file, ..)| !held.contains(file));
         let spans: Vec<&Spans> = documents.iter().map(|(.., document)| &document.spans).collect();
         // A file that can't even be read may still be named by the id that its last good version has.
         let is_bad = |document: &Document| !document.report.is_ok();
         let bad: BTreeSet<&PathBuf> =
             documents.iter().filter(|(.., document)| is_bad(document)).map(|(file, ..)| file).collect();
-        let kept = before.values().filter(|flow| bad.contains(&flow.file));
+        let kept = before.values().filter(|flow| flow.file.as_ref().is_none_or(|file| bad.contains(file)));
         let kept: Vec<&Spans> = kept.map(|flow| &flow.document.spans).collect();
         let mut together = by_file(check::check_all(&spans, &kept));
 
@@ -227,14 +243,20 @@ impl FlowLibrary {
             report.sort();
             if let (true, Some(script)) = (report.is_ok(), &document.script) {
                 let (script, document) = (script.clone(), document.clone());
-                now.insert(script.id.clone(), InForce { script, file: file.clone(), document });
+                now.insert(script.id.clone(), InForce { script, file: Some(file.clone()), document });
             }
             shelved.insert(file, Shelved { stamp, document, report });
         }
         for (id, flow) in before.iter() {
-            let refused = shelved.get(&flow.file).is_some_and(|shelved| !shelved.report.is_ok());
+            let shelved = flow.file.as_ref().and_then(|file| shelved.get(file));
+            let refused = shelved.is_some_and(|shelved| !shelved.report.is_ok());
             if refused {
                 now.entry(id.clone()).or_insert_with(|| flow.clone());
+            }
+        }
+        for (id, stored) in &shelf.stored {
+            if let Some(flow) = stored.in_force() {
+                now.entry(id.clone()).or_insert(flow);
             }
         }
         say(&shelf.documents, &shelved, &now);
@@ -319,7 +341,7 @@ impl Document {
         let name = file.display().to_string();
         let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         match read_text(file) {
-            Ok(text) => parse::parse(language, &name, &stem, &text).into(),
+            Ok(text) => Document { text: text.clone(), ..parse::parse(language, &name, &stem, &text).into() },
             Err(why) => Document::unreadable(name, stem, &why),
         }
     }
@@ -339,7 +361,7 @@ impl Document {
             severity: Severity::Error,
         });
         let spans = Spans { file, id: Some((WorkflowId(stem), place)), ..Spans::default() };
-        Document { script: None, spans, report }
+        Document { text: String::new(), script: None, spans, report }
     }
 
     fn id(&self) -> Option<&WorkflowId> {
@@ -349,7 +371,7 @@ impl Document {
 
 impl From<Parsed> for Document {
     fn from(Parsed { script, spans, report }: Parsed) -> Document {
-        Document { script: script.map(Arc::new), spans, report }
+        Document { text: String::new(), script: script.map(Arc::new), spans, report }
     }
 }
 
@@ -382,7 +404,7 @@ fn say(
     now: &BTreeMap<PathBuf, Shelved>,
     in_force: &BTreeMap<WorkflowId, InForce>,
 ) {
-    let kept: BTreeSet<&PathBuf> = in_force.values().map(|flow| &flow.file).collect();
+    let kept: BTreeSet<&PathBuf> = in_force.values().filter_map(|flow| flow.file.as_ref()).collect();
     for (file, shelved) in now {
         let known =
             before.get(file).is_some_and(|old| old.report == shelved.report && old.stamp == shelved.stamp);

@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod cli;
 pub mod config;
+mod desk;
 mod directory;
 pub mod flows;
 pub mod placing;

@@ -41,13 +41,13 @@ use crate::adapter::journal::sled::SledJournal;
 use crate::adapter::recordings::DiskRecordings;
 use crate::adapter::world::OtherSystems;
 use crate::config::{Config, JournalKind, Speech};
+use crate::desk::{Desk, Grammar};
 use crate::directory;
 use crate::flows::FlowLibrary;
 use crate::placing::Placing;
 use crate::web::auth::Tokens;
-use crate::web::control::{self, Directory};
+use crate::web::control::{self, Room};
 use crate::web::public::{self, Public};
-use crate::web::recordings;
 
 /// What a runtime is made of; each part can be another one's own.
 pub struct Parts {
@@ -85,10 +85,9 @@ pub struct Runtime {
     world: Arc<dyn World>,
     journal: Addr<JournalWriter>,
     journal_health: Arc<Health>,
-    directory: Arc<dyn Directory>,
+    room: Arc<Room>,
     public: Arc<Public>,
     tokens: Tokens,
-    shelf: recordings::Shelf,
     drain_timeout: Duration,
     library: Option<Arc<FlowLibrary>>,
     arbiters: Vec<Arbiter>,
@@ -170,7 +169,18 @@ impl Runtime {
             start_deadline: config.calls.start_deadline,
         });
         let tokens = Tokens::new(&config.control.tokens);
-        let shelf = recordings::Shelf(recordings_folder(config));
+        let desk = Desk {
+            calls: calls.clone(),
+            flows: flows.clone(),
+            outbox: outbox.clone(),
+            journal: journal.clone(),
+            clock,
+            mint,
+            book: door.book.clone(),
+            grammar: Grammar::new(config, parts.library.clone()),
+            storing: Arc::default(),
+        };
+        let room = Arc::new(Room::new(directory, desk, recordings_folder(config)));
         if let Some(library) = parts.library.as_ref().filter(|_| config.flows.reload) {
             library.watch();
         }
@@ -194,10 +204,9 @@ impl Runtime {
             world,
             journal,
             journal_health,
-            directory,
+            room,
             public,
             tokens,
-            shelf,
             drain_timeout,
             library,
             arbiters,
@@ -206,6 +215,9 @@ impl Runtime {
 
     /// Goes on with what the process before this one left open. To be awaited before the first request is served.
     pub async fn recover(&self) -> Result<Recovered, JournalError> {
+        if let Some(library) = &self.library {
+            library.restore(recovery::stored_flows(&self.journal).await?);
+        }
         let recovered =
             recovery::recover(&self.journal, &self.calls, &self.flows, &self.outbox, &self.outbound).await?;
         let Recovered { calls, workflows, waiting, deliveries, placements } = recovered;
@@ -242,15 +254,19 @@ impl Runtime {
 
     /// The routes that the phone network asks.
     pub fn configure_public(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + use<> {
-        let (public, directory) = (self.public.clone(), self.directory.clone());
+        let (public, directory) = (self.public.clone(), self.room.directory.clone());
         move |app| public::configure(app, public, directory)
     }
 
     /// The routes of the control listener.
     pub fn configure_control(&self) -> impl FnOnce(&mut ServiceConfig) + Clone + use<> {
-        let (directory, tokens) = (self.directory.clone(), self.tokens.clone());
-        let shelf = self.shelf.clone();
-        move |app| control::configure(app, directory, tokens, |app| recordings::configure(app, shelf))
+        let (room, tokens) = (self.room.clone(), self.tokens.clone());
+        move |app| control::configure(app, room, tokens)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn desk(&self) -> Desk {
+        self.room.desk.clone()
     }
 
     /// What a listener needs that carries streams in its own way.

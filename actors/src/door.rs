@@ -460,6 +460,8 @@ impl Door {
                     document(twiml::wait_document(&verbs, &links, exchange, turn))
                 }
                 Answer::NoContent | Answer::Ending { .. } | Answer::Leaving => no_content(),
+                // Nothing that the network asks is answered so.
+                Answer::Commanded(_) | Answer::Saying { .. } => no_content(),
                 Answer::Denied { why } => unavailable(why),
                 Answer::Admitted { .. } => no_content(),
             },

@@ -3,10 +3,10 @@
 use crate::call_session::Mail;
 use crate::clock::Clock;
 use crate::door::{self, FlowBook};
-use crate::journal_writer::{JournalWriter, ReadRun};
+use crate::journal_writer::{Append, JournalWriter, ReadRun};
 use crate::obituary::Died;
 use crate::outbox::Outside;
-use crate::parent_workflow::{ParentWorkflow, Tell};
+use crate::parent_workflow::{Order, ParentWorkflow, Tell};
 use crate::port::journal::JournalError;
 use crate::post::Held;
 use actix::{
@@ -18,14 +18,17 @@ use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::workflow::Workflow;
 use holdline_core::{CallId, RunId, Tick};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Places for completions; a call tells its own again until it is acknowledged.
 const MAILBOX: usize = 1024;
 /// A workflow that panics twice within this time would do so for ever.
 const REBUILD_EVERY: Duration = Duration::from_secs(10);
+/// Runs whose beginning is on its way to the disk. While it is slow, no more are taken in than this.
+const BEGUN_MAX: usize = 1024;
 /// Main workflows folded at once after a start.
 const FOLDED_AT_ONCE: usize = 8;
 
@@ -39,6 +42,8 @@ pub struct FlowRegistry {
     rebuilt: BTreeMap<RunId, Tick>,
     /// Main workflows of the process before this one that are still to be folded.
     asleep: VecDeque<RunId>,
+    /// Runs that are being begun: their first facts are on their way to the disk.
+    begun: BTreeSet<RunId>,
 }
 
 /// What the journal says of a run's story.
@@ -59,6 +64,7 @@ impl FlowRegistry {
             live: BTreeMap::new(),
             rebuilt: BTreeMap::new(),
             asleep: VecDeque::new(),
+            begun: BTreeSet::new(),
         }
     }
 
@@ -194,6 +200,75 @@ impl Handler<Reopen> for FlowRegistry {
 
     fn handle(&mut self, Reopen(run): Reopen, ctx: &mut Self::Context) {
         self.wake(run, None, ctx);
+    }
+}
+
+/// Begins a run that nobody has seen yet, unless its id is taken: written before the reply, then at work.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Begin {
+    pub run: RunId,
+    pub facts: Vec<Fact>,
+    pub reply: oneshot::Sender<Result<(), NotBegun>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotBegun {
+    /// A run with this id is known, or is being begun.
+    Exists,
+    Unwritable,
+}
+
+impl Handler<Begin> for FlowRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Begin { run, facts, reply }: Begin, ctx: &mut Self::Context) {
+        if self.begun.len() >= BEGUN_MAX {
+            let _ = reply.send(Err(NotBegun::Unwritable));
+            return;
+        }
+        if !self.begun.insert(run) {
+            let _ = reply.send(Err(NotBegun::Exists));
+            return;
+        }
+        let (journal, wall_ms) = (self.journal.clone(), self.clock.now().wall_ms);
+        let begin = async move {
+            let known = journal.send(ReadRun(run)).await.map_err(|_| NotBegun::Unwritable)?;
+            if known.map_err(|_| NotBegun::Unwritable)?.is_some() {
+                return Err(NotBegun::Exists);
+            }
+            let entry = |fact| Entry { key: Key::Run(run), wall_ms, fact };
+            let batch = facts.into_iter().map(entry).collect();
+            let (written, done) = oneshot::channel();
+            journal.send(Append { batch, written }).await.map_err(|_| NotBegun::Unwritable)?;
+            done.await.ok().and_then(Result::ok).ok_or(NotBegun::Unwritable)
+        };
+        ctx.spawn(begin.into_actor(self).map(move |begun, actor, ctx| {
+            actor.begun.remove(&run);
+            if begun.is_ok() {
+                actor.wake(run, None, ctx);
+            }
+            let _ = reply.send(begun);
+        }));
+    }
+}
+
+/// A command for a run in the story of this main workflow, which need not be in memory.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Obey {
+    pub story: RunId,
+    pub order: Order,
+}
+
+impl Handler<Obey> for FlowRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Obey { story, order }: Obey, ctx: &mut Self::Context) {
+        match self.live.get(&story) {
+            Some(parent) => _ = parent.post(Tell::Command(order)),
+            None => self.wake(story, Some(Tell::Command(order)), ctx),
+        }
     }
 }
 

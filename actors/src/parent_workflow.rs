@@ -10,14 +10,17 @@ use crate::outbox::{Outside, Owed};
 use crate::port::http::World;
 use crate::post::Held;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
-use holdline_core::call::Input as CallInput;
+use holdline_core::call::{AskNo, Input as CallInput};
 use holdline_core::fact::{Entry, Fact, Key};
-use holdline_core::scene::EndReason;
+use holdline_core::scene::{Command, Refused};
 use holdline_core::workflow::{Effect, Input, Workflow};
 use holdline_core::{CallId, RunId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+
+/// Commands that wait for their answers.
+const ASKS_MAX: usize = 64;
 
 pub struct ParentWorkflow {
     driver: Driver<Workflow>,
@@ -25,6 +28,8 @@ pub struct ParentWorkflow {
     run: RunId,
     /// Who is to be told that the completion is on disk.
     calls: BTreeMap<CallId, Held<Mail>>,
+    replies: BTreeMap<AskNo, oneshot::Sender<Obeyed>>,
+    last_ask: u64,
     world: Arc<dyn World>,
     outbox: Held<Owed>,
     registry: Held<Reopen>,
@@ -45,6 +50,8 @@ impl ParentWorkflow {
             journal,
             run,
             calls: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            last_ask: 0,
             world: outside.world,
             outbox: Held::new(outside.outbox),
             _obituary: Obituary::new(run, registry.clone().recipient()),
@@ -83,7 +90,24 @@ impl Actor for ParentWorkflow {
 pub enum Tell {
     CallOver(Completed),
     Resume,
-    Stop,
+    Command(Order),
+}
+
+/// Somebody wants something of a run in this workflow's story. A dropped reply says that it is not known what came of
+/// it.
+#[derive(Debug)]
+pub struct Order {
+    pub run: RunId,
+    pub command: Command,
+    pub reply: oneshot::Sender<Obeyed>,
+}
+
+/// What came of a command: it is on disk.
+#[derive(Debug)]
+pub struct Obeyed {
+    pub verdict: Result<(), Refused>,
+    /// A call that has to end as well.
+    pub ends: Option<CallId>,
 }
 
 impl Handler<Tell> for ParentWorkflow {
@@ -96,7 +120,15 @@ impl Handler<Tell> for ParentWorkflow {
                 self.turn(Input::CallOver { call, completion }, ctx);
             }
             Tell::Resume => self.turn(Input::Resume, ctx),
-            Tell::Stop => self.turn(Input::Stop { reason: EndReason::Stopped, detail: None }, ctx),
+            Tell::Command(Order { run, command, reply }) => {
+                if self.replies.len() >= ASKS_MAX {
+                    return; // the dropped reply tells the one who asked
+                }
+                self.last_ask += 1;
+                let ask = AskNo(self.last_ask);
+                self.replies.insert(ask, reply);
+                self.turn(Input::Commanded { ask, run, command }, ctx);
+            }
         }
     }
 }
@@ -124,6 +156,12 @@ impl Owner for ParentWorkflow {
             }
             Effect::Deliver(delivery) => {
                 self.outbox.post(Owed(delivery));
+            }
+            Effect::Answer { ask, verdict, ends } => {
+                if let Some(reply) = self.replies.remove(&ask) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(Obeyed { verdict, ends });
+                }
             }
             // Once in its life; should it be lost, only the next start finds the run.
             Effect::Follow { run } => self.registry.last_word(Reopen(run)),

@@ -6,14 +6,14 @@
 use crate::call_registry::{self, CallRegistry};
 use crate::door::Tally;
 use crate::flow_registry::{self, FlowRegistry};
-use crate::journal_writer::{JournalWriter, Left, LookUp, WhatIsLeft};
+use crate::journal_writer::{JournalWriter, Left, LookUp, OpenKeys, Read, WhatIsLeft};
 use crate::outbound::{self, Outbound};
 use crate::outbox::{self, Outbox};
 use crate::port::http::World;
 use crate::port::journal::{JournalError, Story};
 use actix::Addr;
 use holdline_core::WorkflowId;
-use holdline_core::fact::Key;
+use holdline_core::fact::{Entry, Key};
 use holdline_core::provider::twilio::rest;
 
 /// What was found.
@@ -26,6 +26,21 @@ pub struct Recovered {
     pub deliveries: usize,
     /// Calls of which it is not known whether they were placed.
     pub placements: usize,
+}
+
+/// The workflows that were handed in by the API, with their texts. Calls may name them, so they come before the rest.
+pub async fn stored_flows(
+    journal: &Addr<JournalWriter>,
+) -> Result<Vec<(WorkflowId, Vec<Entry>)>, JournalError> {
+    let gone = |_| JournalError::Read("the house is closing".to_owned());
+    let mut flows = Vec::new();
+    for key in journal.send(OpenKeys).await.map_err(gone)?? {
+        if let Key::Flow(id) = &key {
+            let id = id.clone();
+            flows.push((id, journal.send(Read(key)).await.map_err(gone)??));
+        }
+    }
+    Ok(flows)
 }
 
 /// To be called before the first request is served: a webhook for a call that nobody knows would begin it anew.
@@ -52,6 +67,8 @@ pub async fn recover(
             Key::Delivery(_) if story.waits => {}
             Key::Delivery(delivery) => owed.push(delivery),
             Key::Placement(placement) => placing.push(placement),
+            // Whoever keeps the workflows has asked for it already: see `stored_flows`.
+            Key::Flow(_) => {}
         }
     }
     recovered.calls = calls_left.len();

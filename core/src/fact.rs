@@ -3,11 +3,12 @@
 
 pub use crate::call::fact::{CallEnd, CallFact};
 pub use crate::flow::fact::RunFact;
+pub use crate::flow::stored::FlowFact;
 pub use crate::outbound::{OutboundFact, PlacementId};
 pub use crate::workflow::fact::ParentFact;
 pub use crate::workflow::outbox::{DeliveryId, OutboxFact};
 
-use crate::id::{CallId, RunId};
+use crate::id::{CallId, RunId, WorkflowId};
 use serde::{Deserialize, Serialize};
 
 /// One line of the journal.
@@ -30,6 +31,8 @@ pub enum Key {
     Delivery(DeliveryId),
     /// A call that somebody wishes to be placed, until it is known what came of it.
     Placement(PlacementId),
+    /// A workflow that was handed in by the API.
+    Flow(WorkflowId),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,7 @@ pub enum Fact {
     Parent(ParentFact),
     Outbox(OutboxFact),
     Outbound(OutboundFact),
+    Flow(FlowFact),
 }
 
 impl Fact {

@@ -12,7 +12,7 @@ use crate::document::Verb;
 use crate::fact::RunFact;
 use crate::flow::script::ActionNode;
 use crate::http::{Errand, FetchNo, Outcome};
-use crate::id::CallId;
+use crate::id::{CallId, RunId};
 use crate::notice::LineAnswer;
 use crate::workflow::outbox::Delivery;
 use serde::{Deserialize, Serialize};
@@ -57,12 +57,39 @@ pub enum Event {
     Due,
     /// The owner's own ids and callbacks changed a variable of the runtime (`call.status`, `call.duration`, …).
     Learned { name: String, value: serde_json::Value },
-    /// Somebody executes the block under way, with actions to do first. See [`crate::flow::Run::may_execute`].
-    Execute { current_action_id: Option<String>, actions: Option<Vec<ActionNode>> },
-    /// Actions from outside: they run before what comes next, or cut short what is under way.
-    Push { actions: Vec<ActionNode>, interrupt: bool },
+    /// Somebody wants something of this run, or of one inside it; the answer is the turn's [`Turn::verdict`].
+    Commanded { run: RunId, command: Command },
     /// The run ends now, for this reason: the call is over, or somebody stopped it.
     End { reason: EndReason, detail: Option<String> },
+}
+
+/// What somebody outside may want of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Ends the block under way, with actions to do first. See [`crate::flow::Run::may_execute`].
+    Execute { current_action_id: Option<String>, actions: Option<Vec<ActionNode>> },
+    /// Actions that run before what comes next, or cut short what is under way where it can be cut.
+    Push { actions: Vec<ActionNode>, interrupt: bool },
+    /// Cuts short what is under way, in the run or in one that it has called.
+    Interrupt,
+    /// Sets variables of the workflow.
+    Set { variables: Vec<(String, serde_json::Value)> },
+    /// Ends it now. A run that was called by another one hands what it has to its caller, which goes on.
+    Stop,
+}
+
+/// Why a command has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    AlreadyEnded,
+    StaleAction,
+    NotBlocked,
+    /// It ends the run.
+    Limit,
+    /// What is under way can't be cut short.
+    NotInterruptible,
+    /// The variables would be more, or larger, than a run may have.
+    TooMuch,
 }
 
 /// How a sound ended.
@@ -172,6 +199,8 @@ pub struct Turn {
     pub wake_at: Option<Tick>,
     /// The first facts of runs that follow on an end of this turn: written in its batch, each in its own story.
     pub follow: Vec<RunFact>,
+    /// The answer to an [`Event::Commanded`].
+    pub verdict: Option<Result<(), Refused>>,
 }
 
 /// What the run needs to go on.

@@ -2,9 +2,11 @@
 
 pub mod auth;
 pub mod control;
+pub mod ledger;
 pub mod own_server;
 pub mod page;
 pub mod problem;
 pub mod public;
 pub mod query;
 pub mod recordings;
+pub mod route;

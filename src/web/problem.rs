@@ -158,6 +158,11 @@ impl Problem {
         self
     }
 
+    /// A further member.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.extra.as_ref()?.members.get(name)
+    }
+
     pub fn code(&self) -> Code {
         self.code
     }
@@ -254,20 +259,23 @@ pub async fn not_found(request: HttpRequest) -> Problem404 {
 type Problem404 = Result<HttpResponse, Problem>;
 
 /// What answers on a resource for methods that it doesn't have: its `default_service`.
-pub fn method_not_allowed(allowed: &'static [Method]) -> Route {
-    web::route().to(move |request: HttpRequest| async move {
-        let words: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-        let allow = words.join(", ");
-        let detail = format!("expected {allow}, got {}", request.method());
-        let mut problem = Problem::new(Code::MethodNotAllowed, detail);
-        problem.extra().allow = Some(allow);
-        Err::<HttpResponse, Problem>(problem)
+pub fn method_not_allowed(allowed: Vec<Method>) -> Route {
+    let words: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    let allow = words.join(", ");
+    web::route().to(move |request: HttpRequest| {
+        let allow = allow.clone();
+        async move {
+            let detail = format!("expected {allow}, got {}", request.method());
+            let mut problem = Problem::new(Code::MethodNotAllowed, detail);
+            problem.extra().allow = Some(allow);
+            Err::<HttpResponse, Problem>(problem)
+        }
     })
 }
 
 pub const MEDIA_TYPE: &str = "application/problem+json";
-/// A workflow document with its sounds by reference is tens of KiB; a megabyte leaves room without being a weapon.
-pub const JSON_BYTES_MAX: usize = 1024 * 1024;
+/// All variables of an activeflow may have a megabyte; who sends more is to hear that, and not only that it is too much.
+pub const JSON_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -292,7 +300,7 @@ mod tests {
             app.service(
                 web::resource("/x")
                     .route(web::post().to(take))
-                    .default_service(method_not_allowed(&[Method::POST])),
+                    .default_service(method_not_allowed(vec![Method::POST])),
             );
             app.default_service(web::to(not_found));
         };

@@ -1,41 +1,38 @@
 //! `GET /v1/calls/{call}/recordings/{file}`: a recording of ours, whole or by ranges.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use actix_files::NamedFile;
+use actix_web::HttpResponse;
+use actix_web::http::Method;
 use actix_web::http::header::{ContentDisposition, DispositionType};
-use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
 
-use crate::web::control::Directory;
 use crate::web::problem::{Code, Problem};
+use crate::web::route::{Asked, Body, Route};
 
-/// Where recordings lie.
-#[derive(Clone)]
-pub struct Shelf(pub PathBuf);
+pub static FETCH: Route = Route {
+    method: Method::GET,
+    path: "/v1/calls/{call}/recordings/{file}",
+    about: "A recording of ours as a WAV file, whole or by ranges.",
+    query: &[],
+    body: Body::None,
+    answers: &[(200, "the file"), (206, "a part of it")],
+    refusals: &[Code::CallNotFound, Code::NotFound],
+    run: |asked| Box::pin(fetch(asked)),
+};
 
-pub fn configure(app: &mut ServiceConfig, shelf: Shelf) {
-    app.app_data(web::Data::new(shelf));
-    app.service(web::resource("/v1/calls/{call}/recordings/{file}").route(web::get().to(fetch)));
-}
-
-async fn fetch(
-    path: web::Path<(String, String)>,
-    request: HttpRequest,
-    shelf: web::Data<Shelf>,
-    directory: web::Data<dyn Directory>,
-) -> Result<HttpResponse, Problem> {
-    let (call, file) = path.into_inner();
-    if directory.call(&call).await?.is_none() {
+async fn fetch(asked: Asked) -> Result<HttpResponse, Problem> {
+    let (call, file) = (asked.segment("call"), asked.segment("file"));
+    if asked.room.directory.call(call).await?.is_none() {
         return Err(Problem::new(Code::CallNotFound, format!("there is no call {call}")));
     }
     let missing = || Problem::new(Code::NotFound, format!("the call {call} has no recording {file}"));
-    if !belongs(&call, &file) {
+    if !belongs(call, file) {
         return Err(missing());
     }
-    let named = NamedFile::open(shelf.0.join(&file)).map_err(|_| missing())?;
+    let named = NamedFile::open(asked.room.recordings.join(file)).map_err(|_| missing())?;
     let as_is = ContentDisposition { disposition: DispositionType::Inline, parameters: Vec::new() };
-    Ok(named.set_content_disposition(as_is).into_response(&request))
+    Ok(named.set_content_disposition(as_is).into_response(&asked.request))
 }
 
 /// A call's recordings are named after it; nothing else of the folder can be asked for.

@@ -45,6 +45,17 @@ impl Hosted {
         for (name, text) in flows {
             std::fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
         }
+        Hosted::in_folder(carrier, folder, change)
+    }
+
+    /// The next process on the same folder.
+    pub fn again(mut self, change: impl FnOnce(&mut Config)) -> Hosted {
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        drop(self);
+        Hosted::in_folder(Carrier::Own, folder, change)
+    }
+
+    fn in_folder(carrier: Carrier, folder: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Hosted {
         // A workflow may only name files that are there.
         std::fs::write(folder.path().join("counted.wav"), write_wav(&[])).unwrap();
         let mut config = Config::default();

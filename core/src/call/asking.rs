@@ -34,6 +34,8 @@ impl Call {
             Request::LeaveVerb => self.asked_to_leave_verb(now, ask, out),
             Request::HangUp => self.asked_end(now, ask, false, out),
             Request::Stop => self.asked_end(now, ask, true, out),
+            Request::Say { text } => self.asked_say(now, ask, text, out),
+            Request::Command { run, command } => self.command_flow(ask, run, command, out),
         }
     }
 

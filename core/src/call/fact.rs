@@ -101,6 +101,11 @@ pub enum CallFact {
         asked: String,
         said: String,
     },
+    /// Somebody outside lets the caller hear this: in the next document, or on the stream at once.
+    Said {
+        text: String,
+        deferred: bool,
+    },
     /// Something that went wrong and did not end the call.
     Trouble {
         what: String,

@@ -4,7 +4,7 @@ use super::ear::Ear;
 use super::*;
 use crate::media::playout::{How, Out, Playout, PlayoutConfig, Report, SoundId, Source};
 use crate::media::recorder::{Channels, EndedBy, Recorder, RecorderConfig};
-use crate::scene::{ErrorClass, Event, Gap, Op, RecordingReport, RecordingWish, Sound, SoundEnd};
+use crate::scene::{ErrorClass, Event, Gap, Op, RecordingReport, RecordingWish, Refused, Sound, SoundEnd};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use std::time::Duration;
 const ECHO_HELD_MAX: usize = 50;
 /// Sounds that wait to be loaded or played. `async` prompts in a loop meet this first.
 const WAITING_MAX: usize = 100;
+/// Texts that wait for the next document, beside what the flow itself puts into it.
+const SAYS_MAX: usize = 4;
 /// Sounds of the house (a recording's beep) are numbered from here; nobody is told of their end.
 const HOUSE_SOUNDS: u64 = 1 << 62;
 
@@ -248,6 +250,29 @@ impl Call {
                 out.push(Effect::Transmit { stream: live.stream, out: StreamOut::Audio(audio) });
             }
         }
+    }
+
+    /// A person outside speaks: on the stream if we can, otherwise the network does it first of all in the next
+    /// document. What is playing is heard to its end.
+    pub(super) fn asked_say(&mut self, now: Now, ask: AskNo, text: String, out: &mut Vec<Effect>) {
+        if self.wants_hangup() {
+            out.push(Effect::Answer { ask, answer: Answer::Commanded(Err(Refused::AlreadyEnded)) });
+            return;
+        }
+        let streams = self.live.as_ref().is_some_and(|live| live.is_usable());
+        let deferred = !(streams && self.config.local_speech);
+        if deferred && self.state.says.len() >= SAYS_MAX {
+            out.push(Effect::Answer { ask, answer: Answer::Denied { why: "too much waits to be said" } });
+            return;
+        }
+        self.decide(now, CallFact::Said { text: text.clone(), deferred });
+        if !deferred {
+            self.desk.house_sounds += 1;
+            let what = Sound::Speech { text, ssml: false, language: None, voice: None };
+            self.begin_sound(self.desk.house_sounds, what, out);
+        }
+        self.write(out);
+        out.push(Effect::Answer { ask, answer: Answer::Saying { deferred } });
     }
 
     /// Sound is fetched behind the facts that caused it, so nothing is heard before it is written.

@@ -44,6 +44,8 @@ pub struct CallState {
     pub over: Option<CallEnd>,
     pub completion: Option<Value>,
     pub acked: bool,
+    /// What somebody outside lets the caller hear in the next document.
+    pub says: Vec<String>,
     /// Notices kept for the timeline.
     pub news: u32,
     keys: VecDeque<(String, u32)>,
@@ -110,6 +112,7 @@ impl CallState {
             over: None,
             completion: None,
             acked: false,
+            says: Vec::new(),
             news: 0,
             keys: VecDeque::new(),
         })
@@ -133,6 +136,7 @@ impl CallState {
                     stream_started: false,
                 };
                 self.exchanges.push(exchange);
+                self.says.clear();
                 if let Some(key) = key {
                     self.bind(key, plan.exchange);
                 }
@@ -190,6 +194,8 @@ impl CallState {
                     push_bounded(&mut self.recordings, recording, RECORDINGS_MAX);
                 }
             }
+            CallFact::Said { text, deferred: true } => self.says.push(text.clone()),
+            CallFact::Said { deferred: false, .. } => {}
             CallFact::FlowOver { over } => self.flow_over = Some(over.clone()),
             CallFact::Stopping { reason } => self.stopping = Some(*reason),
             CallFact::Over { reason, completion } => {

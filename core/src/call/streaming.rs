@@ -287,12 +287,12 @@ impl Call {
         self.freeze(now);
     }
 
-    /// Leaves the stream for a verb or for the end, when nothing plays any more.
+    /// Leaves the stream for a verb, for what only the network can say, or for the end, when nothing plays any more.
     pub(super) fn leave_if_quiet(&mut self, now: Now, out: &mut Vec<Effect>) {
         let flow_ended = self.state.flow_over.as_ref().is_some_and(|over| !over.hold);
         let wants_verb = self.flow.wants_verb;
         let Some(live) = self.live.as_mut().filter(|live| !live.stopped && !live.closed) else { return };
-        live.leaving |= wants_verb || flow_ended;
+        live.leaving |= wants_verb || flow_ended || !self.state.says.is_empty();
         if !live.leaving || !self.desk.is_quiet() {
             return;
         }

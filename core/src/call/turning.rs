@@ -6,7 +6,8 @@
 use super::*;
 use crate::document::{Ending, Plan, Say, Verb};
 use crate::fact::OutboxFact;
-use crate::scene::{Event, Line, Needs, Op, Posture, Turn};
+use crate::id::RunId;
+use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Refused, Turn};
 use crate::workflow::run_ids;
 use std::collections::VecDeque;
 
@@ -35,10 +36,19 @@ pub(super) struct FlowLink {
     pub(super) line_lost: bool,
 }
 
+/// Who waits for what the flow says to a command.
+#[derive(Debug, Clone, Copy)]
+struct Commander {
+    ask: AskNo,
+    /// It is about the flow's own end, which is the call's too.
+    stops: bool,
+}
+
 #[derive(Debug)]
 struct Taking {
     turn: TurnNo,
     asking: bool,
+    commander: Option<Commander>,
     /// The flow was told that the stream is up.
     streaming: bool,
 }
@@ -48,6 +58,7 @@ struct Todo {
     event: Event,
     /// The turn of this event renders the document that is being made.
     asking: bool,
+    commander: Option<Commander>,
 }
 
 /// A document that is being made, and who waits for it.
@@ -66,7 +77,7 @@ impl Call {
             return;
         }
         self.making = Some(Making { waiters: vec![ask], keys: key.into_iter().collect() });
-        self.flow.todo.push_back(Todo { event, asking: true });
+        self.flow.todo.push_back(Todo { event, asking: true, commander: None });
     }
 
     /// A retry joins the document that is being made for the first request.
@@ -95,7 +106,19 @@ impl Call {
         if event == Event::Proceed && self.flow.todo.back().is_some_and(looks) {
             return;
         }
-        self.flow.todo.push_back(Todo { event, asking: false });
+        self.flow.todo.push_back(Todo { event, asking: false, commander: None });
+    }
+
+    /// A person's wish about the flow takes its turn like everything else that happens to it.
+    pub(super) fn command_flow(&mut self, ask: AskNo, run: RunId, command: Command, out: &mut Vec<Effect>) {
+        if self.flow.todo.len() >= TODO_MAX {
+            out.push(Effect::Answer { ask, answer: Answer::Denied { why: "too much waits to be done" } });
+            return;
+        }
+        let stops = command == Command::Stop && run == self.state.sub_run;
+        let event = Event::Commanded { run, command };
+        let commander = Some(Commander { ask, stops });
+        self.flow.todo.push_back(Todo { event, asking: false, commander });
     }
 
     pub(super) fn flow_due(&self) -> Option<Tick> {
@@ -114,7 +137,7 @@ impl Call {
         if self.flow.taking.is_some() {
             return;
         }
-        let Some(Todo { event, asking }) = self.flow.todo.pop_front() else { return };
+        let Some(Todo { event, asking, commander }) = self.flow.todo.pop_front() else { return };
         if event == Event::Due {
             self.flow.due_queued = false;
             self.flow.wake_at = None;
@@ -123,6 +146,10 @@ impl Call {
             if asking {
                 self.give_last_document(now, out);
             }
+            if let Some(Commander { ask, .. }) = commander {
+                self.write(out);
+                out.push(Effect::Answer { ask, answer: Answer::Commanded(Err(Refused::AlreadyEnded)) });
+            }
             self.next_turn(now, out);
             return;
         }
@@ -130,10 +157,10 @@ impl Call {
         self.flow.last = turn;
         let posture = self.posture(asking);
         let streaming = posture.line == Line::Streaming;
-        self.flow.taking = Some(Taking { turn, asking, streaming });
+        self.flow.taking = Some(Taking { turn, asking, commander, streaming });
         if std::mem::take(&mut self.flow.line_lost) && self.is_streaming() && !asking {
             // This turn freezes what the old stream carried; the next one begins it again.
-            self.flow.todo.push_front(Todo { event: Event::Proceed, asking: false });
+            self.flow.todo.push_front(Todo { event: Event::Proceed, asking: false, commander: None });
         }
         out.push(Effect::Take { turn, posture, event });
     }
@@ -143,7 +170,7 @@ impl Call {
             self.counters.stale_turns += 1;
             return;
         };
-        let Turn { facts, ops, needs, wake_at, follow } = report;
+        let Turn { facts, ops, needs, wake_at, follow, verdict } = report;
         let followers = run_ids(&follow);
         self.batch.extend(facts.into_iter().chain(follow).map(Fact::Run));
         self.flow.wake_at = wake_at;
@@ -172,9 +199,17 @@ impl Call {
         if taking.streaming {
             self.hear_early_audio(now, out);
         }
+        if taking.commander.is_some_and(|commander| commander.stops) && self.flow.over {
+            self.end_by_us(now, CallEnd::Hangup, EndReason::Stopped, out);
+        }
         if !followers.is_empty() {
             self.write(out);
             out.extend(followers.into_iter().map(|run| Effect::Follow { run }));
+        }
+        if let Some(Commander { ask, .. }) = taking.commander {
+            self.write(out);
+            let verdict = verdict.unwrap_or(Err(Refused::AlreadyEnded));
+            out.push(Effect::Answer { ask, answer: Answer::Commanded(verdict) });
         }
     }
 
@@ -194,6 +229,10 @@ impl Call {
             return;
         }
         let ending = self.ending_of(&verbs, needs);
+        let said = self.state.says.iter();
+        let said =
+            said.map(|text| Verb::Say(Say { text: text.clone(), ssml: false, language: None, voice: None }));
+        let verbs = said.chain(verbs).collect();
         let verbs = nested(self.welcomed_back(verbs, &ending));
         let plan = Plan { exchange: self.state.newest() + 1, verbs, ending };
         self.deadlines.given(now, &self.config, &plan);

@@ -8,7 +8,7 @@ use crate::id::RunId;
 use crate::notice::{
     ConferenceNotice, LineAnswer, NetworkStatus, RecordingNotice, StatusNotice, StreamNotice,
 };
-use crate::scene::{ErrorClass, Event, Posture, RecordingReport, Sound, Turn};
+use crate::scene::{Command, ErrorClass, Event, Posture, RecordingReport, Refused, Sound, Turn};
 use crate::workflow::outbox::Delivery;
 use serde_json::Value;
 use std::sync::Arc;
@@ -147,6 +147,15 @@ pub enum Request {
     HangUp,
     /// End the activeflow, and with it the call.
     Stop,
+    /// Let the caller hear this text.
+    Say {
+        text: String,
+    },
+    /// Somebody wants something of the sub-workflow's run, or of one inside it. To stop the former ends the call too.
+    Command {
+        run: RunId,
+        command: Command,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -177,6 +186,12 @@ pub enum Answer {
     Ending {
         deferred: bool,
     },
+    /// It will be heard; `deferred` when that is in the next document.
+    Saying {
+        deferred: bool,
+    },
+    /// What the run says to a command; what came of it is written.
+    Commanded(Result<(), Refused>),
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ use super::script::Script;
 use super::state::{State, own_part};
 use crate::Now;
 use crate::id::{RunId, WorkflowId};
-use crate::scene::{EndReason, ErrorClass, Event, RunOver};
+use crate::scene::{Command, EndReason, ErrorClass, Event, RunOver};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -92,6 +92,7 @@ impl Run {
             draft.facts.push(fact);
         }
         draft.ops.append(&mut inner.ops);
+        draft.verdict = draft.verdict.or(inner.verdict);
         let over = child.over().cloned();
         match over {
             None => {
@@ -169,10 +170,10 @@ impl Run {
             Event::Sounded { sound, .. } => child.has_begun(*sound),
             Event::Fetched { no, .. } => child.runs(no.run),
             Event::Recorded { report } => child.state.records(report.ordinal) || child.is_for_child(event),
-            Event::Proceed | Event::Due | Event::Learned { .. } | Event::End { .. } | Event::Push { .. } => {
-                false
-            }
-            Event::Performed { .. } | Event::Pressed { .. } | Event::Execute { .. } => true,
+            Event::Commanded { command: Command::Interrupt, .. } => true,
+            Event::Commanded { run, .. } => child.runs(*run),
+            Event::Proceed | Event::Due | Event::Learned { .. } | Event::End { .. } => false,
+            Event::Performed { .. } | Event::Pressed { .. } => true,
         }
     }
 

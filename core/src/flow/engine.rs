@@ -19,7 +19,7 @@ use super::substitute::{Substitution, is_true};
 use super::verdict::{Place, Verdict, failure_text};
 use crate::Now;
 use crate::notice::LineAnswer;
-use crate::scene::{EndReason, Line, Op, Posture, ReferenceKind};
+use crate::scene::{EndReason, Line, Op, Posture, ReferenceKind, Refused};
 use crate::secret;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -33,11 +33,13 @@ pub struct Draft {
     pub posture: Posture,
     pub facts: Vec<RunFact>,
     pub ops: Vec<Op>,
+    /// The answer to a command.
+    pub verdict: Option<Result<(), Refused>>,
 }
 
 impl Draft {
     pub fn new(now: Now, posture: Posture) -> Draft {
-        Draft { now, posture, facts: Vec::new(), ops: Vec::new() }
+        Draft { now, posture, facts: Vec::new(), ops: Vec::new(), verdict: None }
     }
 }
 

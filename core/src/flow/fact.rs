@@ -69,12 +69,18 @@ pub enum RunFact {
     Typed { digit: char },
     /// A variable of the runtime has a new value.
     Learned { name: String, value: Value },
+    /// Somebody outside set variables of the workflow.
+    Assigned { at: u64, sets: Vec<(String, Value)> },
     /// A recording came to its end.
     Recorded { at: u64, report: RecordingReport },
     /// The flow came to its end while rendered verbs are still to be performed.
     Ending { at: u64, ending: Ending },
     /// The run is over; what was under way is interrupted.
     Over { at: u64, over: RunOver },
+    /// What came before was done by the run that this one goes on with. It begins at the cursor, or where `to` says.
+    Retried { at: u64, to: Option<Move> },
+    /// Somebody wants to see nothing of this run any more, while others still need its story.
+    Forgotten { id: RunId },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,6 +100,9 @@ pub struct Begun {
     /// Digits that were typed ahead when it began, and taken by nobody.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub typed: String,
+    /// The failed run that this one goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RunId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

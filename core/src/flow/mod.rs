@@ -1,6 +1,7 @@
 //! The workflow language: documents, cursor, stacks, variables, actions.
 
 pub mod action;
+pub mod again;
 pub mod check;
 mod child;
 pub mod cursor;
@@ -24,6 +25,7 @@ pub mod script;
 pub mod source;
 pub mod stack;
 mod state;
+pub mod stored;
 pub mod substitute;
 pub mod trigger;
 pub mod vars;

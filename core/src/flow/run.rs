@@ -18,7 +18,7 @@ use crate::document::Verb;
 use crate::id::RunId;
 use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
-use crate::scene::{EndReason, Event, Line, Needs, Op, Posture, Reference, RunOver, Turn};
+use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Reference, Refused, RunOver, Turn};
 use crate::{Now, Tick};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
@@ -55,16 +55,6 @@ pub struct Run {
     pub(super) ended_children: VecDeque<Run>,
     /// What follows on ends of the last turn.
     pub(super) follow: Vec<RunSpec>,
-}
-
-/// Why an `execute` has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    AlreadyEnded,
-    StaleAction,
-    NotBlocked,
-    /// It ends the run.
-    Limit,
 }
 
 /// What a crash may forget.
@@ -108,6 +98,7 @@ impl Run {
             on_complete: spec.on_complete,
             nested,
             typed,
+            retry_of: None,
         };
         (Run::of(State::of(&begun)), vec![RunFact::Begun(Box::new(begun))])
     }
@@ -139,7 +130,9 @@ impl Run {
             self.stale_answers += u64::from(matches!(event, Event::Fetched { .. }));
             let needs = Needs::Over(Box::new(over.clone()));
             let follow = self.follow(now);
-            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None, follow };
+            let commanded = matches!(event, Event::Commanded { .. });
+            let verdict = commanded.then_some(Err(Refused::AlreadyEnded));
+            return Turn { facts: Vec::new(), ops: Vec::new(), needs, wake_at: None, follow, verdict };
         }
         let mut draft = Draft::new(now, posture.clone());
         self.freeze(posture.line);
@@ -149,7 +142,8 @@ impl Run {
         let block = self.go_on(&mut draft);
         let needs = self.needs(posture.line, block);
         let follow = self.follow(now);
-        Turn { facts: draft.facts, ops: draft.ops, needs, wake_at: self.wake_at(), follow }
+        let Draft { facts, ops, verdict, .. } = draft;
+        Turn { facts, ops, needs, wake_at: self.wake_at(), follow, verdict }
     }
 
     /// When the run wants [`Event::Due`].
@@ -216,6 +210,17 @@ impl Run {
         draft.facts
     }
 
+    /// Sets variables without going on.
+    pub fn assign(
+        &mut self,
+        now: Now,
+        variables: Vec<(String, Value)>,
+    ) -> (Result<(), Refused>, Vec<RunFact>) {
+        let mut draft = Draft::new(now, Posture { line: Line::Away, local_speech: false });
+        let verdict = self.obey(&mut draft, Command::Set { variables });
+        (verdict, draft.facts)
+    }
+
     fn push_on(&mut self, draft: &mut Draft, actions: Vec<ActionNode>) {
         if self.state.over.is_some() || actions.is_empty() {
             return;
@@ -233,9 +238,6 @@ impl Run {
 
     /// What the API answers to an `execute`. The turn follows in any case: a limit that is reached ends the run.
     pub fn may_execute(&self, current_action_id: Option<&str>) -> Result<(), Refused> {
-        if let Some(child) = &self.child {
-            return child.may_execute(current_action_id);
-        }
         if self.state.over.is_some() {
             return Err(Refused::AlreadyEnded);
         }
@@ -259,8 +261,9 @@ impl Run {
         draft: &mut Draft,
         current_action_id: Option<&str>,
         actions: Option<Vec<ActionNode>>,
-    ) {
-        match self.may_execute(current_action_id) {
+    ) -> Result<(), Refused> {
+        let may = self.may_execute(current_action_id);
+        match may {
             Ok(()) => {
                 let push = actions.filter(|actions| !actions.is_empty());
                 let step = match push {
@@ -274,9 +277,40 @@ impl Run {
                 let detail = format!("{most} execute calls are done, one more came");
                 self.over_with(draft, EndReason::Limit, Some(detail), false, false);
             }
-            // It was told so already, and changes nothing.
             Err(_) => {}
         }
+        may
+    }
+
+    /// Somebody's wish about this very run.
+    fn obey(&mut self, draft: &mut Draft, command: Command) -> Result<(), Refused> {
+        if self.state.over.is_some() {
+            return Err(Refused::AlreadyEnded);
+        }
+        match command {
+            Command::Execute { current_action_id, actions } => {
+                return self.execute(draft, current_action_id.as_deref(), actions);
+            }
+            Command::Push { actions, interrupt } => {
+                if interrupt {
+                    self.cut(draft);
+                }
+                self.push_on(draft, actions);
+            }
+            Command::Interrupt => {
+                if self.state.current.is_none() || !self.may_interrupt() {
+                    return Err(Refused::NotInterruptible);
+                }
+                self.cut(draft);
+            }
+            Command::Set { variables } => {
+                let sets = variables.iter().map(|(name, value)| (name.as_str(), value));
+                self.state.vars.admits(sets).map_err(|_| Refused::TooMuch)?;
+                self.record(draft, RunFact::Assigned { at: draft.now.wall_ms, sets: variables });
+            }
+            Command::Stop => self.over_with(draft, EndReason::Stopped, None, false, false),
+        }
+        Ok(())
     }
 
     /// Whether what is under way can be cut short from outside: sound on the stream, a wait. Not what the network
@@ -297,7 +331,9 @@ impl Run {
         }
         if let Some(live) = &self.passing.live {
             if !live.sounds.is_empty() {
+                // Its end is told with what was really heard of it, and ends the step.
                 draft.ops.push(Op::Hush);
+                return;
             }
             if live.echoing {
                 draft.ops.push(Op::Echo(false));
@@ -316,6 +352,12 @@ impl Run {
             }
         }
         draft.facts
+    }
+
+    /// The ids and names that a target may name where the cursor stands.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let nodes = self.state.frames.iter().flat_map(|frame| frame.list.nodes());
+        nodes.flat_map(|node| std::iter::once(node.id.as_str()).chain(node.name.as_deref()))
     }
 
     pub fn id(&self) -> RunId {
@@ -405,14 +447,11 @@ impl Run {
                     None
                 });
             }
-            Event::Execute { current_action_id, actions } => {
-                self.execute(draft, current_action_id.as_deref(), actions);
-            }
-            Event::Push { actions, interrupt } => {
-                if interrupt {
-                    self.cut(draft);
-                }
-                self.push_on(draft, actions);
+            Event::Commanded { run, command } => {
+                // One that it has called is over, or it would have been told itself.
+                let here = run == self.id() || command == Command::Interrupt;
+                let verdict = if here { self.obey(draft, command) } else { Err(Refused::AlreadyEnded) };
+                draft.verdict = Some(verdict);
             }
             Event::End { reason, detail } => self.over_with(draft, reason, detail, false, false),
         }

@@ -112,8 +112,8 @@ impl State {
 
     pub fn apply(&mut self, fact: &RunFact) {
         match fact {
-            // Only ever the first, and that one made this state.
-            RunFact::Begun(_) => {}
+            // The first is the only one that begins, and made this state; what is forgotten is for those who look.
+            RunFact::Begun(_) | RunFact::Forgotten { .. } => {}
             RunFact::Stepped { at, start, end } => {
                 let (stack, index) = self.cursor();
                 let step = self.start(*at, start);
@@ -176,12 +176,19 @@ impl State {
             }
             RunFact::Typed { digit } => self.typed.push(*digit),
             RunFact::Learned { name, value } => self.vars.set_runtime(name, value.clone()),
+            RunFact::Assigned { at, sets } => {
+                self.updated_at = *at;
+                for (name, value) in sets {
+                    self.vars.set(name, value.clone());
+                }
+            }
             RunFact::Recorded { at, report } => self.recorded(*at, report),
             RunFact::Ending { at, ending } => {
                 self.updated_at = *at;
                 self.ending = Some(ending.clone());
             }
             RunFact::Over { at, over } => self.close(*at, over),
+            RunFact::Retried { at, to } => self.start_over(*at, *to),
         }
     }
 
@@ -400,6 +407,26 @@ impl State {
             }
         }
         self.recording = Some(Recording::Ended { report: output });
+    }
+
+    /// The stacks and variables stay; what was done and counted was another run's.
+    fn start_over(&mut self, at: u64, to: Option<Move>) {
+        self.updated_at = at;
+        self.history = History::default();
+        self.pending.clear();
+        self.current = None;
+        self.ending = None;
+        self.recording = None;
+        (self.in_a_row, self.steps, self.executes) = (0, 0, 0);
+        for frame in &mut self.frames {
+            if let Work::Turns(turns) = &mut frame.work {
+                turns.step = 0; // its entry is not in this history
+            }
+        }
+        if let Some(to) = to {
+            let (stack, _) = self.cursor();
+            self.go(stack, to);
+        }
     }
 
     fn close(&mut self, at: u64, over: &RunOver) {

@@ -21,13 +21,14 @@ impl Run {
         let ended = state.history.entries().filter(|entry| entry.outcome.is_some());
         json!({
             "id": begun.id,
-            "flow_id": begun.script.id,
+            "flow_id": Some(&begun.script.id).filter(|id| !id.0.is_empty()),
             "status": if over.is_some() { "ended" } else { "running" },
             "end_reason": over.map(|over| over.reason),
             "end_detail": over.and_then(|over| over.detail.clone()),
             "reference_type": begun.reference.kind,
             "reference_id": begun.reference.id,
             "reference_activeflow_id": begun.parent,
+            "retry_of": begun.retry_of,
             "complete_count": begun.complete_count,
             "on_complete_flow_id": on_complete,
             "current_action": current(state).map(|entry| shown_entry(entry, dialect)),

@@ -439,6 +439,8 @@ pub fn brief(answer: &Answer) -> String {
         Answer::Denied { .. } => "denied".into(),
         Answer::Leaving => "leaving".into(),
         Answer::Ending { deferred } => format!("ending{}", if *deferred { " deferred" } else { "" }),
+        Answer::Saying { deferred } => format!("saying{}", if *deferred { " deferred" } else { "" }),
+        Answer::Commanded(verdict) => format!("commanded {verdict:?}"),
     }
 }
 

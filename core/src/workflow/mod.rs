@@ -5,12 +5,13 @@
 pub mod fact;
 pub mod outbox;
 
+use crate::call::AskNo;
 use crate::fact::{Fact, RunFact};
 use crate::flow::flows::Flows;
 use crate::flow::run::{Run, RunSpec};
 use crate::http::{Errand, FetchNo, Outcome};
 use crate::id::{CallId, RunId};
-use crate::scene::{EndReason, Event, Line, Needs, Op, Posture, RunOver, Turn};
+use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Refused, RunOver, Turn};
 use crate::{Machine, Now, Tick};
 use fact::ParentFact;
 use outbox::{Delivery, OutboxFact};
@@ -49,6 +50,12 @@ pub enum Input {
         no: FetchNo,
         outcome: Outcome,
     },
+    /// Somebody wants something of the run, or of one inside it; exactly one [`Effect::Answer`] follows.
+    Commanded {
+        ask: AskNo,
+        run: RunId,
+        command: Command,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +79,12 @@ pub enum Effect {
     /// The run that follows on the end of this one is on disk: wake it.
     Follow {
         run: RunId,
+    },
+    Answer {
+        ask: AskNo,
+        verdict: Result<(), Refused>,
+        /// The workflow was stopped while it waited for this call, which has to end as well.
+        ends: Option<CallId>,
     },
 }
 
@@ -136,12 +149,18 @@ impl Workflow {
         self.waiting.as_ref()
     }
 
-    fn step(&mut self, now: Now, event: Event, batch: &mut Vec<Fact>, out: &mut Vec<Effect>) {
+    fn step(
+        &mut self,
+        now: Now,
+        event: Event,
+        batch: &mut Vec<Fact>,
+        out: &mut Vec<Effect>,
+    ) -> Option<Result<(), Refused>> {
         if self.over.is_some() {
-            return;
+            return Some(Err(Refused::AlreadyEnded));
         }
         let posture = Posture { line: Line::Absent, local_speech: false };
-        let Turn { facts, ops, needs, wake_at, follow } = self.run.take(now, &posture, event);
+        let Turn { facts, ops, needs, wake_at, follow, verdict } = self.run.take(now, &posture, event);
         out.extend(run_ids(&follow).into_iter().map(|run| Effect::Follow { run }));
         batch.extend(facts.into_iter().chain(follow).map(Fact::Run));
         for op in ops {
@@ -162,6 +181,7 @@ impl Workflow {
             self.wake_at = None;
             out.push(Effect::Over { run: self.run.id(), over: *over });
         }
+        verdict
     }
 
     fn take_completion(&mut self, now: Now, completion: Value, out: &mut Vec<Effect>) {
@@ -199,7 +219,7 @@ impl Machine for Workflow {
             Input::Resume if self.over.is_some() => {
                 out.extend(self.over.clone().map(|over| Effect::Over { run: self.run.id(), over }));
             }
-            Input::Resume if self.waiting.is_none() => self.step_and_record(now, Event::Proceed, out),
+            Input::Resume if self.waiting.is_none() => _ = self.step_and_record(now, Event::Proceed, out),
             Input::Resume => {}
             Input::Fetched { no, outcome } => {
                 self.step_and_record(now, Event::Fetched { no, outcome }, out);
@@ -207,6 +227,7 @@ impl Machine for Workflow {
             Input::Stop { reason, detail } => {
                 self.step_and_record(now, Event::End { reason, detail }, out);
             }
+            Input::Commanded { ask, run, command } => self.obey(now, ask, run, command, out),
         }
     }
 
@@ -227,14 +248,60 @@ impl Machine for Workflow {
 }
 
 impl Workflow {
-    fn step_and_record(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+    fn step_and_record(
+        &mut self,
+        now: Now,
+        event: Event,
+        out: &mut Vec<Effect>,
+    ) -> Option<Result<(), Refused>> {
         let mut batch = Vec::new();
         let mut after = Vec::new();
-        self.step(now, event, &mut batch, &mut after);
+        let verdict = self.step(now, event, &mut batch, &mut after);
         if !batch.is_empty() {
             out.push(Effect::Record(batch));
         }
         out.append(&mut after);
+        verdict
+    }
+
+    fn obey(&mut self, now: Now, ask: AskNo, run: RunId, command: Command, out: &mut Vec<Effect>) {
+        // Also when it is over already: whoever stops it again may have seen the process die before the call ended.
+        let stops = command == Command::Stop && run == self.run.id();
+        let ends = self.waiting.as_ref().filter(|_| stops).map(|waiting| waiting.call.clone());
+        let verdict = match (&self.waiting, command) {
+            (Some(waiting), command) if self.over.is_none() && !stops => {
+                let (verdict, facts) = while_waiting(&mut self.run, now, waiting, command);
+                if !facts.is_empty() {
+                    out.push(Effect::Record(facts.into_iter().map(Fact::Run).collect()));
+                }
+                self.over = self.run.over().cloned();
+                out.extend(self.over.clone().map(|over| Effect::Over { run: self.run.id(), over }));
+                Some(verdict)
+            }
+            (_, command) => self.step_and_record(now, Event::Commanded { run, command }, out),
+        };
+        let verdict = verdict.unwrap_or(Err(Refused::AlreadyEnded));
+        out.push(Effect::Answer { ask, verdict, ends });
+    }
+}
+
+/// A command for a run that has not begun: its current action is the trigger, which no command ends.
+fn while_waiting(
+    run: &mut Run,
+    now: Now,
+    waiting: &Waiting,
+    command: Command,
+) -> (Result<(), Refused>, Vec<RunFact>) {
+    match command {
+        Command::Execute { current_action_id: Some(id), .. } if id != waiting.trigger_name => {
+            (Err(Refused::StaleAction), Vec::new())
+        }
+        Command::Execute { .. } => (Err(Refused::NotBlocked), Vec::new()),
+        Command::Interrupt => (Err(Refused::NotInterruptible), Vec::new()),
+        Command::Set { variables } => run.assign(now, variables),
+        // They run before the first action, once the call is over.
+        Command::Push { actions, .. } => (Ok(()), run.push(now, actions)),
+        Command::Stop => (Err(Refused::AlreadyEnded), Vec::new()),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Lists inside lists: conditions, branches, loops, guards, other workflows, children, and blocks.
 
 use crate::stage::*;
+use holdline_core::RunId;
 use holdline_core::WorkflowId;
 use holdline_core::fact::RunFact;
-use holdline_core::flow::RunSpec;
+use holdline_core::flow::again::{NotAgain, again};
 use holdline_core::flow::flows::Flows;
-use holdline_core::flow::run::Refused;
 use holdline_core::flow::script::{Output, Script};
+use holdline_core::flow::{Run, RunSpec};
 use holdline_core::scene::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -314,37 +315,77 @@ fn a_condition_on_the_time_compares_now_with_what_is_given() {
 }
 
 #[test]
+fn a_failed_run_goes_on_as_another_one_where_it_failed() {
+    let branch = |id: &str| json!({"type": "branch", "id": id, "with": {"variable": "${way}", "target_ids": {"open": "after"}}});
+    let each = json!({"type": "loop", "name": "each", "with": {"items": [1, 2],
+        "iteratee": [add("${each.item}"), branch("gate"), add("-"), {"type": "empty", "id": "after"}]}});
+    let stage = run(api(json!([add("a"), each, add("z")])));
+    assert_eq!((stage.over().reason, log(&stage).as_str()), (EndReason::Failed, "a1"));
+
+    let (of, now) = (stage.run.id(), stage.now);
+    let go_on = |from: Option<&str>, facts: &[RunFact]| again(now, facts.iter(), of, of.child(99), from);
+    let facts = go_on(None, &stage.facts).unwrap();
+    let mut next = Run::restore(now, facts.iter()).unwrap();
+    assert_eq!((next.id(), next.view()["retry_of"].clone()), (of.child(99), json!(of)));
+    assert_eq!((&next.view()["status"], &next.view()["executed_actions"]), (&"running".into(), &json!([])));
+    let posture = Posture { line: Line::Absent, local_speech: false };
+    let mut all = facts;
+    all.extend(next.take(now, &posture, Event::Proceed).facts);
+    assert_eq!(next.over().unwrap().reason, EndReason::Failed, "nothing has changed for it");
+    assert_eq!(next.view()["executed_actions"].as_array().unwrap().len(), 1);
+    assert!(Run::restore(now, all.iter()).unwrap() == next);
+
+    let at = |id: RunId, from, facts: &[RunFact]| again(now, facts.iter(), id, of.child(100), from).unwrap();
+    let facts = at(next.id(), Some("after"), &all);
+    let mut last = Run::restore(now, facts.iter()).unwrap();
+    last.take(now, &posture, Event::Proceed);
+    let view = last.view();
+    assert_eq!(view["variables"]["log"], "a12", "its loop goes on with the next turn");
+
+    assert_eq!(go_on(Some("nowhere"), &stage.facts), Err(NotAgain::UnknownAction("nowhere".into())));
+    let done = run(api(json!([])));
+    assert!(matches!(go_on(None, &done.facts), Err(NotAgain::NotFailed(_))));
+}
+
+/// What the run with the stage's own id says to it.
+fn command(stage: &mut Stage, command: Command) -> Result<(), Refused> {
+    let run = stage.run.id();
+    stage.take(Event::Commanded { run, command }).verdict.expect("a command is answered")
+}
+
+#[test]
 fn a_block_waits_to_be_executed() {
     let mut stage = run(api(
         json!([{"type": "block", "id": "b"}, add("."), {"type": "sleep", "id": "s", "with": {"duration": 1000}}]),
     ));
     assert_eq!(stage.run.may_execute(Some("other")), Err(Refused::StaleAction));
-    stage.take(Event::Execute {
-        current_action_id: Some("other".into()),
-        actions: Some(nodes(&json!([add("!")]))),
-    });
+    let execute = |id: Option<&str>, text: &str| Command::Execute {
+        current_action_id: id.map(Into::into),
+        actions: Some(nodes(&json!([add(text)]))),
+    };
+    assert_eq!(command(&mut stage, execute(Some("other"), "!")), Err(Refused::StaleAction));
     assert_eq!(log(&stage), "");
     assert_eq!(stage.run.may_execute(Some("b")), Ok(()));
-    stage.take(Event::Execute {
-        current_action_id: Some("b".into()),
-        actions: Some(nodes(&json!([add("pushed")]))),
-    });
+    assert_eq!(command(&mut stage, execute(Some("b"), "pushed")), Ok(()));
     assert_eq!((log(&stage).as_str(), stage.view()["execute_count"].clone()), ("pushed.", json!(1)));
     assert_eq!(stage.run.may_execute(None), Err(Refused::NotBlocked));
-    stage.take(Event::Push { actions: nodes(&json!([add("next")])), interrupt: false });
+    let push = |text: &str, interrupt| Command::Push { actions: nodes(&json!([add(text)])), interrupt };
+    assert_eq!(command(&mut stage, push("next", false)), Ok(()));
     assert_eq!(log(&stage), "pushed.");
-    stage.take(Event::Push { actions: nodes(&json!([add("now ")])), interrupt: true });
+    assert_eq!(command(&mut stage, push("now ", true)), Ok(()));
     assert_eq!((log(&stage).as_str(), stage.over().reason), ("pushed.now next", EndReason::Completed));
-    assert_eq!(stage.run.may_execute(None), Err(Refused::AlreadyEnded));
+    for late in [push("late", true), execute(None, "late"), Command::Stop] {
+        assert_eq!(command(&mut stage, late), Err(Refused::AlreadyEnded));
+    }
 
     let mut stage = run(api(
         json!([{"type": "block", "id": "b"}, {"type": "goto", "with": {"target_id": "b", "loop_count": -1}}]),
     ));
+    let plain = || Command::Execute { current_action_id: None, actions: None };
     for _ in 0..100 {
-        stage.take(Event::Execute { current_action_id: None, actions: None });
+        assert_eq!(command(&mut stage, plain()), Ok(()));
     }
-    assert_eq!(stage.run.may_execute(None), Err(Refused::Limit));
-    stage.take(Event::Execute { current_action_id: None, actions: None });
+    assert_eq!(command(&mut stage, plain()), Err(Refused::Limit));
     assert_eq!(stage.over().reason, EndReason::Limit);
 }
 

@@ -28,6 +28,7 @@ pub struct Stage {
     pub needs: Needs,
     pub wake_at: Option<Tick>,
     pub follow: Vec<RunFact>,
+    pub verdict: Option<Result<(), Refused>>,
     /// The workflows that its actions may name.
     pub flows: Option<Arc<dyn Flows>>,
 }
@@ -128,6 +129,7 @@ impl Stage {
             needs: Needs::Nothing,
             wake_at: None,
             follow: Vec::new(),
+            verdict: None,
             flows: None,
         }
     }
@@ -143,6 +145,7 @@ impl Stage {
         self.needs = turn.needs;
         self.wake_at = turn.wake_at;
         self.follow = turn.follow;
+        self.verdict = turn.verdict;
         let folded = Run::restore(self.now, self.facts.iter()).expect("the facts fold");
         assert!(folded == self.run, "fold: {folded:#?}\nlive: {:#?}", self.run);
         self

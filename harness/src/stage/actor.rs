@@ -413,6 +413,7 @@ impl Stage for ActorStage {
                 Key::Delivery(id) => {
                     let _ = self.world.outbox.send(outbox::Reopen(vec![id])).await;
                 }
+                Key::Flow(_) => {}
             }
         }
     }

@@ -668,7 +668,7 @@ impl MachineStage {
                 workflow::Effect::Fetch { no, errand } => {
                     answers.push(workflow::Input::Fetched { no, outcome: Elsewhere::answer(&errand) });
                 }
-                workflow::Effect::Deliver(_) => {}
+                workflow::Effect::Deliver(_) | workflow::Effect::Answer { .. } => {}
                 workflow::Effect::Follow { run } => self.reopen(Key::Run(run)),
                 workflow::Effect::Ack { .. } => todo.push_back(Input::Acked),
                 workflow::Effect::Over { run, .. } => self.close_story(&Key::Run(run)),
@@ -734,7 +734,7 @@ impl MachineStage {
                     self.wake_parent(run, true);
                 }
             }
-            Key::Delivery(_) | Key::Placement(_) => {}
+            Key::Delivery(_) | Key::Placement(_) | Key::Flow(_) => {}
         }
     }
 

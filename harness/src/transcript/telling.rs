@@ -53,6 +53,7 @@ impl Teller {
             Key::Run(_) => "main ",
             Key::Delivery(_) => "outbox ",
             Key::Placement(_) => "outbound ",
+            Key::Flow(_) => "flow ",
         };
         match &entry.fact {
             Fact::Call(fact) => lines.extend(call_line(fact)),
@@ -66,7 +67,7 @@ impl Teller {
             }
             Fact::Outbox(OutboxFact::Delivered { .. }) => lines.push("delivered".to_owned()),
             Fact::Outbox(OutboxFact::Dead { error, .. }) => lines.push(format!("dead letter: {error}")),
-            Fact::Outbox(_) => {}
+            Fact::Outbox(_) | Fact::Flow(_) => {}
             Fact::Outbound(fact) => lines.extend(outbound_line(fact)),
         }
         lines.iter().map(|line| format!("{whose}{}", line.replace(&self.call, "CA…"))).collect()

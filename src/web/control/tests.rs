@@ -57,11 +57,21 @@ impl Directory for Shelf {
     }
 }
 
+/// A house in which nothing happens, behind the directory of a test.
+fn room(shelf: &Arc<Shelf>, folder: &std::path::Path) -> Arc<Room> {
+    let mut config = crate::config::Config::default();
+    config.journal.path = folder.join("data");
+    config.journal.kind = crate::config::JournalKind::Memory;
+    config.flows.dir = folder.to_owned();
+    let parts = crate::runtime::parts(&config).unwrap();
+    let runtime = crate::runtime::Runtime::start(&config, "http://localhost".to_owned(), parts);
+    Arc::new(Room::new(Arc::<Shelf>::clone(shelf), runtime.desk(), folder.to_owned()))
+}
+
 async fn ask(shelf: &Arc<Shelf>, method: &str, uri: &str) -> (u16, Value) {
-    let shelf: Arc<dyn Directory> = Arc::<Shelf>::clone(shelf);
-    let app =
-        test::init_service(App::new().configure(|app| configure(app, shelf, Tokens::default(), |_| ())))
-            .await;
+    let folder = tempfile::tempdir().unwrap();
+    let room = room(shelf, folder.path());
+    let app = test::init_service(App::new().configure(|app| configure(app, room, Tokens::default()))).await;
     let request = test::TestRequest::default().method(method.parse().unwrap()).uri(uri).to_request();
     match test::try_call_service(&app, request).await {
         Ok(answer) => {

@@ -1,0 +1,89 @@
+//! Live calls: hung up, interrupted, spoken into.
+
+use holdline_actors::call_registry::fold_call;
+use holdline_actors::journal_writer::Read;
+use holdline_core::call::{Answer, CallState, Request};
+use holdline_core::fact::Key;
+use holdline_core::scene::{Command, Refused};
+use holdline_core::{CallId, RunId};
+use serde_json::{Map, Value};
+
+use super::{Desk, TRIES, gone, no_answer, unreadable};
+use crate::web::problem::{Code, Problem};
+
+impl Desk {
+    /// True when the network learns it only at its next request.
+    pub async fn hang_up(&self, sid: &str) -> Result<bool, Problem> {
+        match self.ask_live(sid, |_| Request::HangUp).await? {
+            Answer::Ending { deferred } => Ok(deferred),
+            answer => Err(refusal(answer)),
+        }
+    }
+
+    /// Cuts short what the caller hears, or what is waited for.
+    pub async fn interrupt(&self, sid: &str) -> Result<(), Problem> {
+        self.command_flow(sid, Command::Interrupt).await
+    }
+
+    /// True when the caller hears it only in the next document.
+    pub async fn say(&self, sid: &str, text: &str) -> Result<bool, Problem> {
+        match self.ask_live(sid, |_| Request::Say { text: text.to_owned() }).await? {
+            Answer::Saying { deferred } => Ok(deferred),
+            answer => Err(refusal(answer)),
+        }
+    }
+
+    /// Sets variables of the sub-workflow that holds the call.
+    pub async fn set_variables(&self, sid: &str, variables: Map<String, Value>) -> Result<(), Problem> {
+        self.command_flow(sid, Command::Set { variables: variables.into_iter().collect() }).await
+    }
+
+    async fn command_flow(&self, sid: &str, command: Command) -> Result<(), Problem> {
+        let request = |run| Request::Command { run, command: command.clone() };
+        match self.ask_live(sid, request).await? {
+            Answer::Commanded(Ok(())) => Ok(()),
+            answer => Err(refusal(answer)),
+        }
+    }
+
+    /// What a live call's session answers; the request may be about its sub-workflow's run.
+    async fn ask_live(&self, sid: &str, request: impl Fn(RunId) -> Request) -> Result<Answer, Problem> {
+        let call = CallId(sid.to_owned());
+        for _ in 0..TRIES {
+            let state = self.call(&call).await?;
+            if state.over.is_some() {
+                return Err(ended());
+            }
+            match self.ask_call(call.clone(), request(state.sub_run)).await? {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(_)) => return Err(ended()),
+                None => {}
+            }
+        }
+        Err(no_answer())
+    }
+
+    async fn call(&self, call: &CallId) -> Result<CallState, Problem> {
+        let read = self.journal.send(Read(Key::Call(call.clone()))).await.map_err(gone)?;
+        let state = fold_call(&read.map_err(unreadable)?);
+        state.ok_or_else(|| Problem::new(Code::CallNotFound, format!("there is no call {call}")))
+    }
+}
+
+fn refusal(answer: Answer) -> Problem {
+    match answer {
+        Answer::Commanded(Err(Refused::NotInterruptible)) => {
+            Problem::new(Code::NotInterruptible, "what is under way can't be cut short from here")
+        }
+        Answer::Commanded(Err(Refused::TooMuch)) => {
+            Problem::invalid("the variables would be more, or larger, than an activeflow may have")
+        }
+        Answer::Commanded(_) => ended(),
+        Answer::Denied { why } => Problem::new(Code::Limit, why),
+        _ => Problem::new(Code::Internal, "the call gave another answer than was expected"),
+    }
+}
+
+fn ended() -> Problem {
+    Problem::new(Code::AlreadyEnded, "the call has ended already")
+}

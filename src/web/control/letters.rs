@@ -1,0 +1,40 @@
+//! Dead letters: looked at, and sent again.
+
+use actix_web::HttpResponse;
+use actix_web::http::{Method, StatusCode};
+
+use crate::web::page::Page;
+use crate::web::problem::{Code, Problem};
+use crate::web::route::{Asked, Body, Route, answer, fresh};
+
+pub static ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/v1/dead-letters",
+        about: "Messages that nobody took, newest first.",
+        query: &["page_size", "page_token"],
+        body: Body::None,
+        answers: &[(200, "a page of dead letters")],
+        refusals: &[],
+        run: |asked| Box::pin(list(asked)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/v1/dead-letters/{id}/redrive",
+        about: "Sends a dead letter again, with all its attempts anew.",
+        query: &[],
+        body: Body::None,
+        answers: &[(202, "the letter, which is on its way")],
+        refusals: &[Code::NotFound],
+        run: |asked| Box::pin(redrive(asked)),
+    },
+];
+
+async fn list(mut asked: Asked) -> Result<HttpResponse, Problem> {
+    let page = Page::take(&mut asked.query)?;
+    Ok(fresh(&page.answer(asked.room.desk.dead_letters(&page).await?)))
+}
+
+async fn redrive(asked: Asked) -> Result<HttpResponse, Problem> {
+    Ok(answer(StatusCode::ACCEPTED, &asked.room.desk.redrive(asked.segment("id")).await?))
+}
