@@ -10,6 +10,7 @@ use holdline_actors::door::FlowBook;
 use holdline_actors::outbound::{Minting, Outbound, PlaceCall};
 use holdline_core::outbound::{Placement, PlacementId, Refused};
 use holdline_core::{CallId, WorkflowId};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// What is asked for: `POST /v1/calls`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
     /// Whom to call: +14155550100, or a sip: or client: address.

@@ -81,7 +81,6 @@ pub struct Runtime {
     flows: Addr<FlowRegistry>,
     outbox: Addr<Outbox>,
     outbound: Addr<Outbound>,
-    placing: Placing,
     world: Arc<dyn World>,
     journal: Addr<JournalWriter>,
     journal_health: Arc<Health>,
@@ -178,6 +177,7 @@ impl Runtime {
             mint,
             book: door.book.clone(),
             grammar: Grammar::new(config, parts.library.clone()),
+            placing,
             storing: Arc::default(),
         };
         let room = Arc::new(Room::new(directory, desk, recordings_folder(config)));
@@ -200,7 +200,6 @@ impl Runtime {
             flows,
             outbox,
             outbound,
-            placing,
             world,
             journal,
             journal_health,
@@ -236,7 +235,7 @@ impl Runtime {
 
     /// Calls that the network holds to be in progress and that are over here are ended there, too; says how many.
     pub async fn end_orphans(&self) -> usize {
-        if !self.placing.has_credentials {
+        if !self.placing().has_credentials {
             return 0;
         }
         recovery::end_orphans(&self.journal, self.world.as_ref(), &self.door.tally).await
@@ -244,7 +243,7 @@ impl Runtime {
 
     /// Places calls.
     pub fn placing(&self) -> &Placing {
-        &self.placing
+        &self.room.desk.placing
     }
 
     /// How the journal does.

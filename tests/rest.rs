@@ -181,3 +181,99 @@ async fn a_call_that_is_over_here_and_up_there_is_ended_there_by_the_next_proces
     assert_eq!(story.status, Status::Completed, "{:#?}", story.lived);
     assert!(network.asked().iter().any(|asked| asked.starts_with("POST") && asked.contains(&call.0)));
 }
+
+const DIALS: (&str, &str) = (
+    "dials",
+    "tasks:\n  - { name: far, type: connect, parameters: { destinations: [{ type: tel, target: \"+14155550133\" }] } }\n  - { type: echo }\n",
+);
+
+/// Asks the control API by POST.
+async fn post(hosted: &Hosted, path: &str, key: Option<&str>, body: Value) -> (u16, Value) {
+    let asker = Asker::new(&hosted.control(), None);
+    let headers = [("content-type", "application/json"), ("idempotency-key", key.unwrap_or_default())];
+    let headers = if key.is_some() { &headers[..] } else { &headers[..1] };
+    let told = asker.send(reqwest::Method::POST, path, headers, Some(body.to_string())).await;
+    (told.status, serde_json::from_str(&told.body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_call_is_placed_by_the_control_api_under_either_of_its_names() {
+    let network = network(|_| ()).await;
+    let hosted = Hosted::start(&[GREETING], house(&network));
+    let wish =
+        json!({"to": "+14155550111", "workflow": "greeting", "variables": {"name": "Ada", "call.x": 1}});
+    let mut placed = Vec::new();
+    for path in ["/v1/calls", "/call/outbound"] {
+        let (status, call) = post(&hosted, path, None, wish.clone()).await;
+        assert_eq!(status, 201, "{call:#}");
+        assert_eq!((&call["direction"], &call["to"]), (&json!("outbound-api"), &json!("+14155550111")));
+        assert_eq!(call["dropped_variables"], json!(["call.x"]));
+        placed.push(CallId(call["sid"].as_str().unwrap().to_owned()));
+    }
+    assert_ne!(placed[0], placed[1]);
+    let (_, first) = post(&hosted, "/v1/calls", Some("once"), wish.clone()).await;
+    let (status, again) = post(&hosted, "/v1/calls", Some("once"), wish.clone()).await;
+    assert_eq!((status, &first["sid"]), (201, &again["sid"]));
+    for call in &placed {
+        assert_eq!(over(&hosted, call).await["completion"]["subWorkflowOutputs"]["greeted"], "Ada");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_placed_has_its_code_and_its_cure() {
+    let network = network(|_| ()).await;
+    let hosted = Hosted::start(&[GREETING], house(&network));
+    let wish = json!({"to": "+14155550111", "workflow": "greeting"});
+    network.refuses(400, 21215, "Account not authorized to call this country");
+    let (status, problem) = post(&hosted, "/v1/calls", None, wish.clone()).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("call_refused")), "{problem:#}");
+    assert!(problem["detail"].as_str().unwrap().contains("geographic permissions"), "{problem:#}");
+    for (body, status, code) in [
+        (json!({"workflow": "greeting"}), 400, "invalid_request"),
+        (json!({"to": "+1", "workflow": "greeting", "more": 1}), 400, "invalid_request"),
+        (json!({"to": "+14155550111", "workflow": "none"}), 404, "workflow_not_found"),
+    ] {
+        let (got, problem) = post(&hosted, "/v1/calls", None, body).await;
+        assert_eq!((got, problem["code"].as_str()), (status, Some(code)), "{problem:#}");
+    }
+    let without = Hosted::start(&[GREETING], |_| ());
+    let (status, problem) = post(&without, "/v1/calls", None, wish).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("no_credentials")));
+    assert!(problem["detail"].as_str().unwrap().contains("[twilio] account_sid"), "{problem:#}");
+}
+
+#[tokio::test]
+async fn a_verb_is_left_and_a_dial_hung_up_through_the_rest_api() {
+    let network = network(|_| ()).await;
+    let hosted = Hosted::start(&[DIALS], house(&network));
+    let wish = json!({"to": "+14155550111", "workflow": "dials"});
+    let (_, call) = post(&hosted, "/v1/calls", None, wish.clone()).await;
+    let path = format!("/v1/calls/{}", call["sid"].as_str().unwrap());
+    let asker = Asker::new(&hosted.control(), None);
+    let exchanges = async |least: usize| {
+        until("the next document is given", async || {
+            let view: Value = serde_json::from_str(&asker.get(&path).await.body).ok()?;
+            (view["exchanges"].as_array()?.len() >= least).then_some(())
+        })
+        .await
+    };
+    exchanges(1).await;
+    let (status, problem) = post(&hosted, &format!("{path}/interrupt"), None, json!({})).await;
+    assert_eq!(status, 200, "{problem:#}");
+    exchanges(2).await;
+    post(&hosted, &format!("{path}/hangup"), None, json!({})).await;
+    let run = call["activeflows"][0].as_str().unwrap();
+    let run: Value = serde_json::from_str(&asker.get(&format!("/v1/activeflows/{run}")).await.body).unwrap();
+    assert_eq!(run["executed_actions"][0]["outcome"], "interrupted", "{run:#}");
+
+    let (_, call) = post(&hosted, "/v1/calls", None, wish).await;
+    let call = CallId(call["sid"].as_str().unwrap().to_owned());
+    until("the document is given", async || {
+        let view: Value = serde_json::from_str(&asker.get(&format!("/v1/calls/{call}")).await.body).ok()?;
+        (view["exchanges"].as_array()?.len() == 1).then_some(())
+    })
+    .await;
+    let (status, ending) = post(&hosted, &format!("/v1/calls/{call}/hangup"), None, json!({})).await;
+    assert_eq!((status, &ending["deferred"]), (200, &json!(false)));
+    assert_eq!(over(&hosted, &call).await["end_reason"], "hangup");
+}

@@ -177,6 +177,8 @@ impl Call {
             && !self.state.hangup_given()
             && !self.reach.is_interrupting();
         if possible {
+            // The network may come back before the API's answer does.
+            self.flow.interrupted = Some(self.state.newest());
             self.reach_for(now, Wish::Interrupt(ask), out);
         } else {
             out.push(Effect::Answer { ask, answer: Answer::Denied { why: NOT_INTERRUPTIBLE } });
@@ -257,7 +259,6 @@ impl Call {
                 }
                 (Wish::HangUp, _) => self.reach.hung_up = true,
                 (Wish::Interrupt(ask), _) => {
-                    self.flow.interrupted = Some(self.state.newest());
                     self.write(out);
                     out.push(Effect::Answer { ask, answer: Answer::Leaving });
                 }
@@ -339,7 +340,8 @@ impl Call {
     }
 
     fn reach_again(&mut self, now: Now, wish: Wish, most: u32, pause: Duration, out: &mut Vec<Effect>) {
-        if self.reach.tries >= most {
+        // Somebody waits for an interruption, and would rather know.
+        if self.reach.tries >= most || matches!(wish, Wish::Interrupt(_)) {
             return self.give_up_reaching(now, wish, out);
         }
         self.reach.again = Some((now.tick + pause, wish));
@@ -385,6 +387,7 @@ impl Call {
 
     fn refuse_interrupt(&mut self, wish: Wish, out: &mut Vec<Effect>) {
         if let Wish::Interrupt(ask) = wish {
+            self.flow.interrupted = None;
             self.write(out);
             out.push(Effect::Answer { ask, answer: Answer::Denied { why: NOT_INTERRUPTIBLE } });
         }

@@ -230,6 +230,19 @@ fn a_restart_asks_how_its_calls_stand_and_leaves_those_alone_that_are_up() {
 }
 
 #[test]
+fn a_network_that_leaves_its_verb_before_the_api_answers_has_left_it_all_the_same() {
+    let mut stage = call(DIAL);
+    stage.network.push_back(stands("in-progress"));
+    stage.held = true;
+    assert_eq!(stage.ask(Request::LeaveVerb), None);
+    stage.next(Some(1), None);
+    stage.held = false;
+    while stage.deliver() {}
+    assert_eq!(stage.run.view()["executed_actions"][0]["outcome"], "interrupted");
+    assert!(stage.unanswered().is_empty());
+}
+
+#[test]
 fn an_interrupted_verb_is_left_and_the_flow_goes_on() {
     let mut stage = call(DIAL);
     stage.network.push_back(stands("in-progress"));
