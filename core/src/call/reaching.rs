@@ -254,7 +254,6 @@ impl Call {
                 (Wish::Look(doubt), status) => self.up_there(now, doubt, status, out),
                 (Wish::Resume(otherwise), _) => {
                     // It is told to come: from here on it has its grace once more.
-                    out.push(Effect::Count("call_resumed_by_rest"));
                     self.deadlines.await_return(now, otherwise);
                 }
                 (Wish::HangUp, _) => self.reach.hung_up = true,
@@ -263,6 +262,8 @@ impl Call {
                     out.push(Effect::Answer { ask, answer: Answer::Leaving });
                 }
             },
+            // It may be an account or an address that is not the call's: the network still has its grace.
+            Said::Gone if wish == Wish::Look(Doubt::Meanwhile) => self.give_up_reaching(now, wish, out),
             Said::Gone => self.gone_there(now, wish, out),
             // What was in progress a moment ago has ended meanwhile; how, the next look says.
             Said::NotInProgress => match wish {
@@ -298,6 +299,8 @@ impl Call {
             self.deadlines.await_return(now, otherwise);
         } else if self.reach.resumes < RESUMES_MAX {
             self.reach.resumes += 1;
+            // Counted here, since the network may come before the API has answered.
+            out.push(Effect::Count("call_resumed_by_rest"));
             self.reach_for(now, Wish::Resume(otherwise), out);
         } else {
             // It stands there and never comes: nobody hears anything of us any more.

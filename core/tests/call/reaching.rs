@@ -63,8 +63,8 @@ fn a_call_that_does_not_come_back_is_led_back_and_told_so() {
         stage.seen(),
         [
             "asks GET",
-            "asks POST Url=https://holdline.test/webhooks/stage/next?x=1",
-            "counts call_resumed_by_rest"
+            "counts call_resumed_by_rest",
+            "asks POST Url=https://holdline.test/webhooks/stage/next?x=1"
         ]
     );
     assert_eq!(brief(&stage.next(Some(1), None).unwrap()), "document 2 say stream");
