@@ -31,14 +31,15 @@ pub struct House {
 }
 
 impl House {
-    /// Rows of stories that `show` has something to say of, newest first.
+    /// Rows of stories that `show` has something to say of, newest first. A story may have several, each with an id.
     async fn rows(
         &self,
         kind: Kind,
         page: &Page,
-        show: impl Fn(&[Entry]) -> Option<Value>,
+        show: impl Fn(&Key, &[Entry]) -> Vec<(String, Value)>,
     ) -> Result<Vec<Row>, Problem> {
-        let mut after = page.after.as_ref().map(|cursor| cursor.created_ms);
+        // The story of the last row may have more of them.
+        let mut after = page.after.as_ref().map(|cursor| cursor.created_ms.saturating_add(1));
         let mut rows = Vec::new();
         loop {
             let list = List { kind, after, limit: BATCH };
@@ -46,10 +47,17 @@ impl House {
             let read = stories.len();
             for (Listed { place, key }, entries) in stories {
                 after = Some(place);
-                let Some(value) = show(&entries) else { continue };
-                rows.push(Row { cursor: Cursor { created_ms: place, id: name(&key) }, value });
-                if rows.len() >= page.wanted() {
-                    return Ok(rows);
+                let mut shown = show(&key, &entries);
+                if let Some(last) = page.after.as_ref().filter(|last| last.created_ms == place) {
+                    // One that is gone meanwhile takes the rest of its story along: nothing is shown twice.
+                    let known = shown.iter().position(|(id, _)| *id == last.id);
+                    shown.drain(..known.map_or(shown.len(), |known| known + 1));
+                }
+                for (id, value) in shown {
+                    rows.push(Row { cursor: Cursor { created_ms: place, id }, value });
+                    if rows.len() >= page.wanted() {
+                        return Ok(rows);
+                    }
                 }
             }
             if read < BATCH {
@@ -79,9 +87,28 @@ impl House {
     }
 }
 
+impl House {
+    /// The activeflows of a story, newest first: those that a run has called, then the run itself.
+    fn run_views(&self, key: &Key, entries: &[Entry]) -> Vec<Value> {
+        let now = self.clock.now();
+        let facts = entries.iter().map(|entry| &entry.fact);
+        let views = match key {
+            Key::Call(_) => {
+                Run::restore(now, run_facts(facts)).ok().map(|run| (run.view(), run.children_views()))
+            }
+            Key::Delivery(_) | Key::Placement(_) | Key::Flow(_) => None,
+            Key::Run(_) => {
+                Workflow::restore(now, facts).map(|workflow| (workflow.view(), workflow.children_views()))
+            }
+        };
+        let Some((own, children)) = views else { return Vec::new() };
+        children.into_iter().rev().chain([own]).collect()
+    }
+}
+
 impl Directory for House {
     fn calls<'d>(&'d self, filter: &'d CallFilter, page: &'d Page) -> Found<'d, Vec<Row>> {
-        let show = |entries: &[Entry]| {
+        let show = |key: &Key, entries: &[Entry]| {
             let call = fold_call(entries)?.view();
             let fits = |wanted: &Option<String>, key: &str| {
                 wanted.as_ref().is_none_or(|wanted| call.get(key).is_some_and(|value| value == wanted))
@@ -89,9 +116,10 @@ impl Directory for House {
             let fits = fits(&filter.state, "state")
                 && fits(&filter.workflow, "workflow")
                 && fits(&filter.from, "from");
-            fits.then_some(call)
+            fits.then(|| (name(key), call))
         };
-        self.rows(Kind::Calls, page, show).boxed_local()
+        self.rows(Kind::Calls, page, move |key, entries| show(key, entries).into_iter().collect())
+            .boxed_local()
     }
 
     fn call<'d>(&'d self, sid: &'d str) -> Found<'d, Option<Value>> {
@@ -114,12 +142,7 @@ impl Directory for House {
     }
 
     fn runs<'d>(&'d self, filter: &'d RunFilter, page: &'d Page) -> Found<'d, Vec<Row>> {
-        let show = |entries: &[Entry]| {
-            let mut run = self.run_view(&entries.first()?.key, entries)?;
-            let id = run.get("id").and_then(Value::as_str).and_then(|id| Uuid::parse_str(id).ok());
-            if id.is_some_and(|id| is_forgotten(entries, RunId(id))) {
-                return None;
-            }
+        let show = |mut run: Value| {
             let fits = |wanted: &Option<String>, key: &str| {
                 wanted.as_ref().is_none_or(|wanted| run.get(key).is_some_and(|value| value == wanted))
             };
@@ -134,7 +157,15 @@ impl Directory for House {
                     object.remove(long);
                 }
             }
-            fits.then_some(run)
+            let id = run.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            fits.then_some((id, run))
+        };
+        let show = move |key: &Key, entries: &[Entry]| {
+            let is_there = |run: &Value| {
+                let id = run.get("id").and_then(Value::as_str).and_then(|id| Uuid::parse_str(id).ok());
+                id.is_none_or(|id| !is_forgotten(entries, RunId(id)))
+            };
+            self.run_views(key, entries).into_iter().filter(is_there).filter_map(show).collect()
         };
         self.rows(Kind::CallsAndRuns, page, show).boxed_local()
     }

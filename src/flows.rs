@@ -14,12 +14,12 @@ use holdline_actors::door::FlowBook;
 use holdline_core::WorkflowId;
 use holdline_core::flow::diagnostic::{Code, Diagnostic, Place, Report, Severity};
 use holdline_core::flow::parse::{self, Language, Parsed, Spans};
-use holdline_core::flow::script::Script;
+use holdline_core::flow::script::{Defaults, Retry, Script};
 use holdline_core::flow::source::{Mark, TEXT_BYTES_MAX};
 use holdline_core::flow::{action, check};
 use holdline_core::limit::Limits;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 
 mod stored;
 
@@ -36,6 +36,7 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 pub struct FlowLibrary {
     dir: PathBuf,
     limits: Limits,
+    defaults: Defaults,
     timezone: String,
     in_force: RwLock<Arc<BTreeMap<WorkflowId, InForce>>>,
     /// Also makes loads wait for each other.
@@ -97,6 +98,7 @@ impl FlowLibrary {
         let library = FlowLibrary {
             dir: config.flows.dir.clone(),
             limits: config.limits.clone(),
+            defaults: defaults(config),
             timezone: config.flows.timezone.clone(),
             in_force: RwLock::default(),
             shelf: Mutex::default(),
@@ -207,8 +209,11 @@ impl FlowLibrary {
     /// Each file's document; unchanged ones are not read again.
     fn read(&self, stamped: Vec<(PathBuf, Stamp)>, shelf: &Shelf) -> Vec<(PathBuf, Stamp, Arc<Document>)> {
         let (actions, limits) = (action::declared(), &self.limits);
-        let language =
-            Language { timezone: &self.timezone, ..Language::new(&actions, action::LATER, limits) };
+        let language = Language {
+            defaults: &self.defaults,
+            timezone: &self.timezone,
+            ..Language::new(&actions, action::LATER, limits)
+        };
         let read = |(file, stamp): (PathBuf, Stamp)| {
             let old = shelf.documents.get(&file).filter(|old| old.stamp == stamp);
             let document = match old {
@@ -279,7 +284,9 @@ impl FlowBook for FlowLibrary {
 /// configured folder.
 pub fn check_documents(files: &[PathBuf], config: &Config) -> Report {
     let actions = action::declared();
+    let defaults = defaults(config);
     let language = Language {
+        defaults: &defaults,
         timezone: &config.flows.timezone,
         ..Language::new(&actions, action::LATER, &config.limits)
     };
@@ -301,6 +308,22 @@ pub fn check_documents(files: &[PathBuf], config: &Config) -> Report {
     }
     report.sort();
     report
+}
+
+/// `[retry]` and `[http] timeout`, as scripts keep them.
+fn defaults(config: &Config) -> Defaults {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let config::Retry { attempts, initial, factor, max } = config.retry;
+    Defaults {
+        retry: Retry {
+            attempts,
+            initial_ms: millis(initial),
+            factor,
+            max_ms: millis(max),
+            ..Defaults::default().retry
+        },
+        timeout_ms: millis(config.http.timeout),
+    }
 }
 
 /// The workflow files of a folder, without its subfolders, by name. Hidden ones belong to editors.
@@ -472,6 +495,26 @@ mod tests {
         config.flows.timezone = "Europe/Berlin".to_owned();
         let script = FlowLibrary::load(&config).find(&WorkflowId("a".to_owned())).unwrap();
         assert_eq!(script.timezone, "Europe/Berlin");
+    }
+
+    #[test]
+    fn retries_and_timeouts_are_the_configured_ones_unless_a_document_says_otherwise() {
+        let own = format!("retry: {{ attempts: 7 }}\n{GOOD}");
+        let folder = Folder::new(&[("a.yaml", GOOD), ("b.yaml", &own)]);
+        let mut config = folder.config();
+        config.retry = config::Retry {
+            attempts: 5,
+            initial: Duration::from_millis(1500),
+            factor: 3.0,
+            max: Duration::from_secs(9),
+        };
+        config.http.timeout = Duration::from_secs(4);
+        let library = FlowLibrary::load(&config);
+        let script = |id: &str| library.find(&WorkflowId(id.to_owned())).unwrap();
+        let Defaults { retry, timeout_ms } = &script("a").defaults;
+        assert_eq!((retry.attempts, retry.initial_ms, retry.factor, retry.max_ms), (5, 1500, 3.0, 9000));
+        assert_eq!(*timeout_ms, 4000);
+        assert_eq!(script("b").retry, Some(Retry { attempts: 7, ..retry.clone() }));
     }
 
     #[test]

@@ -162,11 +162,17 @@ impl Runtime {
         });
         let directory =
             directory::shared(directory::House { calls: calls.clone(), journal: journal.clone(), clock });
-        let public = Arc::new(Public {
-            door: door.clone(),
-            trusted_proxies: config.public.trusted_proxies.clone(),
-            start_deadline: config.calls.start_deadline,
-        });
+        let public = Arc::new(Public::new(
+            door.clone(),
+            config.public.trusted_proxies.clone(),
+            config.calls.start_deadline,
+            config.public.rate_limit,
+        ));
+        if !config.events.webhooks.is_empty() {
+            tracing::warn!(
+                "[events] webhooks is set, and this version sends no events yet: nothing will go there"
+            );
+        }
         let tokens = Tokens::new(&config.control.tokens);
         let desk = Desk {
             calls: calls.clone(),

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,9 +12,10 @@ use holdline::config::{Config, Secret};
 use serde_json::{Value, json};
 use support::crowd::counted;
 use support::hosted::{Carrier, Hosted};
+use support::until;
 use support::wire::{Asker, Caller};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::{self, Error};
 
 const KEY: &str = "a secret of the account";
@@ -43,6 +44,8 @@ contract! {
     a_message_in_parts_is_one_message_and_too_long_a_one_closes_1009
     what_is_no_websocket_is_refused_and_burns_no_token
     a_frame_without_a_mask_ends_the_stream_and_the_call_goes_on
+    a_peer_that_reads_nothing_is_noticed_and_the_call_goes_on
+    a_flood_of_sound_loses_its_oldest_and_no_key
 }
 
 fn signed(config: &mut Config) {
@@ -128,8 +131,12 @@ async fn a_newer_document_takes_the_stream_over(carrier: Carrier) {
 /// A socket whose bytes the test writes itself.
 async fn bare_socket(caller_origin: &str, url: &str) -> TcpStream {
     let address = caller_origin.trim_start_matches("http://");
+    let socket = TcpStream::connect(address).await.unwrap();
+    upgrade(socket, address, url).await
+}
+
+async fn upgrade(mut socket: TcpStream, address: &str, url: &str) -> TcpStream {
     let path = url.trim_start_matches("ws://").trim_start_matches(address);
-    let mut socket = TcpStream::connect(address).await.unwrap();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -162,7 +169,7 @@ fn frame(text: &str) -> Vec<u8> {
     bytes
 }
 
-async fn read_frame(socket: &mut TcpStream) -> (u8, Vec<u8>) {
+async fn read_frame(socket: &mut (impl AsyncRead + Unpin)) -> (u8, Vec<u8>) {
     let first = socket.read_u8().await.unwrap();
     let length = match socket.read_u8().await.unwrap() {
         126 => usize::from(socket.read_u16().await.unwrap()),
@@ -183,12 +190,12 @@ fn start(call_sid: &str) -> String {
 }
 
 fn media(frame: usize) -> String {
-    let audio = &counted(1, 600)[frame * 160..][..160];
+    let audio = &counted(1, 1001)[frame * 160..][..160];
     json!({ "event": "media", "streamSid": "MZ1", "media": { "payload": STANDARD.encode(audio) } })
         .to_string()
 }
 
-async fn heard(socket: &mut TcpStream) -> Vec<u8> {
+async fn heard(socket: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let (_, text) = read_frame(socket).await;
     let message: Value = serde_json::from_slice(&text).unwrap();
     STANDARD.decode(message["media"]["payload"].as_str().unwrap()).unwrap()
@@ -220,6 +227,107 @@ async fn many_frames_in_one_lump_keep_their_order(carrier: Carrier) {
     for expected in counted(1, 41).chunks(160).skip(1) {
         assert_eq!(heard(&mut socket).await, expected);
     }
+}
+
+/// Not the system's buffers count, but what the caller can still be played: a socket that takes nothing fails what is
+/// said on it after seconds, where the system would take half a minute's sound before anybody saw it stall.
+#[allow(clippy::disallowed_methods)] // it measures real time
+async fn a_peer_that_reads_nothing_is_noticed_and_the_call_goes_on(carrier: Carrier) {
+    const LONG: &str = "\
+tasks:
+  - { type: beep, name: long, parameters: { duration: 60000 } }
+  - { type: beep, name: next, parameters: { duration: 60000 } }
+  - { type: digits_receive, name: key, parameters: { length: 1, duration: 50s } }
+";
+    let hosted = Hosted::carried(carrier, &[("long", LONG)], |_| ());
+    let asker = Asker::new(&hosted.public(), None);
+    let url = asker.arrive("long", CALL).await.stream_url();
+    let small = TcpSocket::new_v4().unwrap();
+    small.set_recv_buffer_size(4096).unwrap();
+    let socket = small.connect(hosted.addresses.public).await.unwrap();
+    let mut socket = upgrade(socket, &hosted.addresses.public.to_string(), &url).await;
+    let began = Instant::now();
+    socket.write_all(&frame(&start(CALL))).await.unwrap();
+    let control = Asker::new(&hosted.control(), None);
+    let history = async || {
+        let path = format!("/v1/activeflows?reference_id={CALL}");
+        let id = control.get(&path).await.json()["result"][0]["id"].as_str()?.to_owned();
+        control.get(&format!("/v1/activeflows/{id}")).await.json()["executed_actions"].as_array().cloned()
+    };
+    let ended = until("both sounds have failed", async || {
+        let steps = history().await?;
+        (steps.iter().filter(|step| step["outcome"] == "failed").count() == 2).then_some(steps)
+    })
+    .await;
+    let noticed = began.elapsed();
+    for (step, name) in ended.iter().zip(["long", "next"]) {
+        assert_eq!((&step["name"], &step["error"]["class"]), (&json!(name), &json!("timeout")), "{step:#}");
+    }
+    println!("noticed twice within {:.1} s", noticed.as_secs_f64());
+    assert!(noticed < Duration::from_secs(20), "noticed after {noticed:?}");
+    // The one that reads nothing may be read from no more, until it does.
+    let key = json!({ "event": "dtmf", "streamSid": "MZ1", "dtmf": { "digit": "5" } }).to_string();
+    let (mut reader, mut writer) = socket.split();
+    writer.write_all(&frame(&key)).await.unwrap();
+    let mut nowhere = tokio::io::sink();
+    let reads = tokio::io::copy(&mut reader, &mut nowhere);
+    let come = until("the key has come", async || {
+        history().await?.into_iter().find(|step| step["name"] == "key" && !step["output"].is_null())
+    });
+    // With the key the flow is over, and the stream at its end.
+    let (read, key) = tokio::join!(reads, come);
+    read.unwrap();
+    assert_eq!(key["output"]["digits"], "5");
+}
+
+/// More at once than anybody can listen to, and more than there are places for messages.
+const FLOOD_FRAMES: usize = 1000;
+
+async fn a_flood_of_sound_loses_its_oldest_and_no_key(carrier: Carrier) {
+    let hosted = Hosted::carried(carrier, &[ECHO], |_| ());
+    let asker = Asker::new(&hosted.public(), None);
+    let url = asker.arrive("echo", CALL).await.stream_url();
+    let mut socket = bare_socket(&hosted.public(), &url).await;
+    socket.write_all(&[frame(&start(CALL)), frame(&media(0))].concat()).await.unwrap();
+    assert_eq!(heard(&mut socket).await, counted(1, 1));
+    let key = |digit: &str| {
+        frame(&json!({ "event": "dtmf", "streamSid": "MZ1", "dtmf": { "digit": digit } }).to_string())
+    };
+    let mut flood = Vec::new();
+    for number in 1..=FLOOD_FRAMES {
+        flood.extend(frame(&media(number)));
+        if number.is_multiple_of(100) {
+            flood.extend(key(&(number / 100 % 10).to_string()));
+        }
+    }
+    let (mut reader, mut writer) = socket.split();
+    let (_, echoed) = tokio::join!(async { writer.write_all(&flood).await.unwrap() }, async {
+        // Whatever was lost on the way, the newest is not.
+        let newest = counted(1, FLOOD_FRAMES + 1)[FLOOD_FRAMES * 160..].to_vec();
+        let mut echoed = Vec::new();
+        while echoed.last() != Some(&newest) {
+            echoed.push(heard(&mut reader).await);
+        }
+        echoed
+    });
+    let place = |frame: &Vec<u8>| usize::from(frame[2]) - 1 + 100 * (usize::from(frame[3]) - 1);
+    assert!(echoed.iter().map(place).is_sorted(), "what is heard keeps its order");
+    // The first frame, and then each of the flood once: heard and sent back, or dropped. Who counts comes behind.
+    let control = Asker::new(&hosted.control(), None);
+    let dropped = until("every frame is accounted for", async || {
+        let call = control.get(&format!("/v1/calls/{CALL}")).await.json();
+        let count = |name: &str| call["media"][name].as_u64().unwrap_or_default();
+        assert_eq!(count("frames_out"), 1 + echoed.len() as u64, "{call:#}");
+        let all = count("frames_out") + count("frames_dropped") == 1 + FLOOD_FRAMES as u64;
+        all.then(|| count("frames_dropped"))
+    })
+    .await;
+    println!("{dropped} of {FLOOD_FRAMES} frames were dropped");
+    until("every key has come", async || {
+        let call = control.get(&format!("/v1/calls/{CALL}")).await.json();
+        (call["digits"] == "1234567890").then_some(())
+    })
+    .await;
 }
 
 async fn pings_and_closes_are_answered(carrier: Carrier) {

@@ -26,7 +26,54 @@ fn config_prints_what_is_in_force_and_where_it_was_written() {
     assert!(out.contains("max_calls = 9  # HOLDLINE__CALLS__MAX_CALLS\n"), "{out}");
     assert!(out.contains("api_key = \"***\"  # my.toml:4:11\n"), "{out}");
     assert!(out.contains("/d\"  # --data\n"), "{out}");
-    assert!(out.parse::<toml::Table>().is_ok(), "{out}");
+    let settings: toml::Table = out.parse().unwrap();
+    let (code, json, _) = holdline(folder.path(), &[&arguments[..], &["--json"]].concat(), &environment);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (code, &json["calls"]["max_calls"], &json["openai"]["api_key"]),
+        (0, &9.into(), &"***".into())
+    );
+    assert_eq!(json, serde_json::to_value(settings).unwrap());
+}
+
+/// The contract of the settings: each of these names exists, whoever reads it.
+#[test]
+fn every_setting_that_was_promised_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, out, _) = holdline(folder.path(), &["config", "--json"], &[]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let promised = [
+        (
+            "public",
+            "bind url trusted_proxies insecure_no_signatures bare_streams shared_keys return_fragment rate_limit",
+        ),
+        ("control", "bind tokens"),
+        ("twilio", "account_sid auth_tokens api_key api_secret api_url"),
+        ("flows", "dir reload timezone"),
+        ("journal", "kind path retention"),
+        (
+            "calls",
+            "max_calls max_duration idle_timeout return_grace start_deadline drain_timeout overflow_workflow \
+             rest_interval",
+        ),
+        ("media", "queue_frames stall_timeout idle_silence lead file_bytes_max cache_bytes workers"),
+        ("speech", "voice command url key model"),
+        ("limits", "iterations execute_calls on_complete_depth stack_depth steps subflow_depth"),
+        ("retry", "attempts initial factor max"),
+        ("http", "timeout allow_hosts deny_private"),
+        ("events", "webhooks secret retry"),
+        ("openai", "base_url api_key"),
+        ("salesforce", "instance_url login_url client_id client_secret token"),
+        ("smtp", "url from"),
+        ("log", "format level numbers"),
+    ];
+    assert_eq!(json["default_workflow"], "hello");
+    assert!(json["secrets"].is_object());
+    for (section, keys) in promised {
+        for key in keys.split_whitespace() {
+            assert!(json[section].get(key).is_some(), "[{section}] {key}");
+        }
+    }
 }
 
 #[test]
@@ -59,6 +106,32 @@ fn check_tells_every_error_on_stdout_and_exits_1() {
         (first["path"].as_str(), first["suggestion"].as_str()),
         (Some("calls.max_cals"), Some("max_calls"))
     );
+}
+
+#[test]
+fn every_sample_checks_without_a_word_and_has_a_story() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(holdline(root, &["check", "flows"], &[]), (0, String::new(), String::new()));
+    let stories: String = std::fs::read_dir(root.join("tests/calls"))
+        .unwrap()
+        .map(|story| std::fs::read_to_string(story.unwrap().path()).unwrap_or_default())
+        .collect();
+    for sample in std::fs::read_dir(root.join("flows")).unwrap() {
+        let name = sample.unwrap().file_name().into_string().unwrap();
+        // The tour is what the demo calls and measures.
+        if name.ends_with(".yaml") && !name.starts_with("tour") {
+            assert!(stories.contains(&format!("flow ../../flows/{name}\n")), "{name} has no story");
+        }
+    }
+}
+
+#[test]
+fn schema_prints_what_the_repository_publishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, err) = holdline(folder.path(), &["schema"], &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema/workflow.schema.json");
+    assert_eq!(out, std::fs::read_to_string(published).unwrap());
 }
 
 #[test]

@@ -447,6 +447,29 @@ async fn a_stored_workflow_survives_its_server_and_a_running_one_keeps_its_versi
     assert_eq!(refusal(&gone), code(404, "workflow_not_found"));
 }
 
+#[tokio::test]
+async fn an_activeflow_of_the_api_goes_on_after_a_restart() {
+    let hosted = Hosted::start(&[HELD], |_| ());
+    let person = Person::of(&hosted);
+    let (id, _) = person.begin(json!({ "flow_id": "held", "variables": { "a": 1 } })).await;
+    person.post(&format!("/v1/activeflows/{id}/execute"), json!({ "current_action_id": "b" })).await;
+    let before = person.run(&id).await;
+    let (stopped, _) = person.begin(json!({ "flow_id": "held" })).await;
+    person.post(&format!("/v1/activeflows/{stopped}/stop"), json!({})).await;
+
+    let hosted = hosted.again(|_| ());
+    let person = Person::of(&hosted);
+    assert_eq!(person.run(&id).await, before);
+    assert_eq!(person.run(&stopped).await["end_reason"], "stopped");
+    let path = format!("/v1/activeflows/{id}/execute");
+    assert_eq!(
+        refusal(&person.post(&path, json!({ "current_action_id": "b" })).await),
+        code(409, "stale_action")
+    );
+    let told = person.post(&path, json!({ "current_action_id": "c" })).await.json();
+    assert_eq!((&told["end_reason"], &told["execute_count"]), (&"completed".into(), &2.into()));
+}
+
 const MAIN: (&str, &str) = (
     "main",
     "triggers: [{ type: twilio/inboundCall, name: incoming, parameters: { subWorkflow: held } }]\ntasks: [{ type: variable_set, parameters: { key: after, value: '${incoming.subWorkflowStatus}' } }]\n",
@@ -599,6 +622,33 @@ async fn a_live_call_is_spoken_into_interrupted_and_hung_up() {
         (person.0.get(&format!("/v1/calls/{CALL}")).await.json()["state"] == "ended").then_some(())
     })
     .await;
+    let timeline = person.0.get(&format!("/v1/calls/{CALL}/timeline")).await.json();
+    let events: Vec<&str> =
+        timeline["result"].as_array().unwrap().iter().map(|row| row["event"].as_str().unwrap()).collect();
+    let expected = [
+        "call_arrived",
+        "flow_began",
+        "document",
+        "said",
+        "stream_started",
+        "stream_ended",
+        "returned",
+        "document",
+        "stream_started",
+        "step_began",
+        "step",
+        "step_began",
+        "variables_set",
+        "step",
+        "step_began",
+        "call_ends",
+        "stream_ended",
+        "flow_over",
+        "status",
+        "call_over",
+    ];
+    assert_eq!(events, expected, "{timeline:#}");
+    assert_eq!(refusal(&person.0.get("/v1/calls/CA9/timeline").await), code(404, "call_not_found"));
     for what in ["hangup", "interrupt"] {
         assert_eq!(refusal(&ask(what, json!({})).await), code(409, "already_ended"));
     }
@@ -656,7 +706,29 @@ async fn a_dead_letter_is_kept_until_it_is_sent_again() {
     .await;
     until("it is forgotten", async || (person.post(&path, json!({})).await.status == 404).then_some(()))
         .await;
-    for unknown in [NOBODY, "x"] {
+
+    let (url, failing) = receiver(vec![500, 500]).await;
+    let ask = json!({ "type": "http/request", "name": "ask", "retry": { "attempts": 2, "initial": 0.001 },
+        "parameters": { "url": url } });
+    let (failed, _) = person.begin(json!({ "actions": [ask] })).await;
+    person.ended(&failed).await;
+    let letters = person.0.get("/v1/dead-letters").await.json();
+    let letter = &letters["result"][0];
+    assert_eq!(
+        (&letter["kind"], &letter["id"], &letter["action"]["name"]),
+        (&"step".into(), &failed.clone().into(), &"ask".into()),
+        "{letters}"
+    );
+    let told = person.post(&format!("/v1/dead-letters/{failed}/redrive"), json!({})).await;
+    assert_eq!(told.status, 202, "{}", told.body);
+    assert_eq!(person.ended(told.json()["retried_as"].as_str().unwrap()).await["end_reason"], "completed");
+    assert_eq!(
+        person.0.get("/v1/dead-letters").await.json()["result"],
+        json!([]),
+        "another one went on with it"
+    );
+    failing.abort();
+    for unknown in [NOBODY, "x", &failed] {
         let told = person.post(&format!("/v1/dead-letters/{unknown}/redrive"), json!({})).await;
         assert_eq!(refusal(&told), code(404, "not_found"));
     }

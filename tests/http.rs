@@ -144,6 +144,21 @@ async fn a_token_is_needed_for_all_but_health_and_its_role_is_held_to() {
 }
 
 #[tokio::test]
+async fn an_address_that_asks_too_often_is_told_to_wait_and_may_still_look_whether_we_are_well() {
+    let hosted = Hosted::start(&[ECHO], |config| config.public.rate_limit = Some(1));
+    let network = Asker::new(&hosted.public(), None);
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(network.get("/webhooks/none").await.status);
+        assert_eq!(network.get("/health").await.status, 200);
+    }
+    // One a second: a machine that is slow may have let a second one in.
+    assert_eq!(statuses[0], 404);
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 404 | 429)), "{statuses:?}");
+}
+
+#[tokio::test]
 async fn a_child_and_what_follows_on_an_end_are_found_by_their_ids() {
     let calling = "on_complete: after\ntasks: [{ type: subflow, parameters: { workflow: counting } }]\n";
     let counting = "tasks: [{ type: variable_set, parameters: { key: n, value: 3 } }]\n";
@@ -161,6 +176,18 @@ async fn a_child_and_what_follows_on_an_end_are_found_by_their_ids() {
         let parent: RunId = serde_json::from_value(follower["reference_activeflow_id"].clone()).unwrap();
         let child = control.get(&format!("/v1/activeflows/{}", parent.child(1))).await.json();
         assert_eq!((&child["flow_id"], &child["status"]), (&"counting".into(), &"ended".into()), "{child}");
+        // All three are listed, in pages of one too, each once and the newest first.
+        let (mut listed, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = control.get(&format!("/v1/activeflows?page_size=1{token}")).await.json();
+            listed.push(page["result"][0]["flow_id"].as_str().unwrap().to_owned());
+            let Some(next) = page["next_page_token"].as_str() else { break };
+            token = format!("&page_token={next}");
+        }
+        assert_eq!(listed, ["after", "counting", "calling"]);
+        let children = control.get("/v1/activeflows?flow_id=counting").await.json();
+        assert_eq!(children["result"][0]["id"], child["id"]);
+        assert_eq!(children["result"][0]["reference_activeflow_id"], serde_json::json!(parent));
         let id = follower["id"].as_str().unwrap();
         let follower = control.get(&format!("/v1/activeflows/{id}")).await.json();
         assert_eq!(follower["variables"]["seen"], "ringing", "{follower}");

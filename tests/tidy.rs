@@ -100,6 +100,27 @@ fn the_configuration_file_is_the_defaults() {
 }
 
 #[test]
+fn no_test_sleeps() {
+    // In pieces, or this file would be found itself.
+    let sleeps = [["sleep", "("], ["sleep_", "until("], ["sleep_", "ms("], ["park_", "timeout("]];
+    let sleeps = sleeps.map(|pieces| pieces.concat());
+    for room in ["tests", "benches", "core/tests", "harness/tests", "actors/tests"] {
+        let sources = files(&root().join(room)).into_iter();
+        for file in sources.filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+            for (index, line) in text(&file).iter().flat_map(|text| text.lines()).enumerate() {
+                let found = sleeps.iter().any(|sleep| line.contains(sleep));
+                assert!(
+                    !found,
+                    "{}:{}: a test waits for what it waits for, not for a time: {line}",
+                    file.display(),
+                    index + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn no_path_of_a_machine_is_in_the_repository() {
     // In pieces, or this file would be found itself.
     let private =

@@ -356,9 +356,9 @@ impl Owner for CallSession {
                     flow.last_word(Take::Turn { now, turn, posture, event });
                 }
             }
-            Effect::WaitTurn { ask, exchange, turn } => {
+            Effect::WaitTurn { ask, exchange, turn, waited_s } => {
                 let now = self.driver.clock().now();
-                let wait = Take::Wait { now, ask, exchange, turn };
+                let wait = Take::Wait { now, ask, exchange, turn, waited_s };
                 if self.flow.as_ref().is_none_or(|flow| flow.post(wait) != Posted::Taken) {
                     self.replies.remove(&ask); // the dropped reply tells the one who asked
                 }

@@ -187,7 +187,8 @@ impl Door {
                 Opened::Answer(self.voice(next.workflow, next.arrival, &given, request).await)
             }
             Ask::Wait(wait) => {
-                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w };
+                let waited_s = wait.place.waited_s;
+                let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w, waited_s };
                 Opened::Answer(self.deliver(&wait.call, Some(&wait.workflow), request).await)
             }
             Ask::Status(notice) => {

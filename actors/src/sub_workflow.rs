@@ -6,16 +6,14 @@ use crate::door::{self, FlowBook};
 use crate::obituary::Obituary;
 use crate::post::Held;
 use actix::{Actor, Context, Handler, Message};
+use holdline_core::Now;
 use holdline_core::call::{AskNo, Input, TurnNo};
-use holdline_core::document::Verb;
 use holdline_core::flow::run::Run;
 use holdline_core::scene::{Event, Posture};
-use holdline_core::{Now, WorkflowId};
 use std::sync::Arc;
 
 pub struct SubWorkflow {
     run: Run,
-    book: Arc<dyn FlowBook>,
     session: Held<Mail>,
     _obituary: Obituary<()>,
     _alive: Life,
@@ -30,7 +28,7 @@ impl SubWorkflow {
         alive: Life,
     ) -> SubWorkflow {
         run.bind(door::flows(&book));
-        SubWorkflow { run, book, session, _obituary: obituary, _alive: alive }
+        SubWorkflow { run, session, _obituary: obituary, _alive: alive }
     }
 }
 
@@ -38,24 +36,11 @@ impl Actor for SubWorkflow {
     type Context = Context<Self>;
 }
 
-impl SubWorkflow {
-    /// What a caller in a queue hears in this turn; the wait flow may be a workflow of its own.
-    fn wait_verbs(&mut self, now: Now, turn: u32) -> Vec<Verb> {
-        let elsewhere = self.run.wait_workflow().map(|id| WorkflowId(id.to_owned()));
-        match elsewhere.map(|id| self.book.find(&id)) {
-            None => self.run.wait_turn(now, turn),
-            Some(Some(script)) => self.run.wait_turn_of(now, turn, &script.actions),
-            // Gone since the call began: the caller waits in silence.
-            Some(None) => Vec::new(),
-        }
-    }
-}
-
 #[derive(Message)]
 #[rtype(result = "()")]
 pub enum Take {
     Turn { now: Now, turn: TurnNo, posture: Posture, event: Event },
-    Wait { now: Now, ask: AskNo, exchange: u32, turn: u32 },
+    Wait { now: Now, ask: AskNo, exchange: u32, turn: u32, waited_s: Option<u64> },
 }
 
 impl Handler<Take> for SubWorkflow {
@@ -66,8 +51,8 @@ impl Handler<Take> for SubWorkflow {
             Take::Turn { now, turn, posture, event } => {
                 Input::Took { turn, report: self.run.take(now, &posture, event) }
             }
-            Take::Wait { now, ask, exchange, turn } => {
-                let verbs = self.wait_verbs(now, turn + 1); // a URL counts them from 0
+            Take::Wait { now, ask, exchange, turn, waited_s } => {
+                let verbs = self.run.wait_turn(now, turn, waited_s);
                 Input::Waited { ask, exchange, turn, verbs }
             }
         };

@@ -54,6 +54,8 @@ pub enum Verb {
     },
     /// `<Stop><Recording/></Stop>`.
     StopRecording,
+    /// `<Leave/>`: out of the queue. In wait documents only, and the last of its document.
+    Leave,
 }
 
 impl Verb {

@@ -182,6 +182,12 @@ impl Refusal {
         Refusal::new(413, "too_large", "the body has more than 65536 bytes", log)
     }
 
+    /// For a carrier that counts how often an address asks.
+    pub fn too_many() -> Refusal {
+        let log = "more requests from one address than [public] rate_limit".to_owned();
+        Refusal::new(429, "rate_limited", "too many requests; ask again in a second", log)
+    }
+
     pub fn unknown_workflow(id: &str) -> Refusal {
         let log = format!("no such workflow: {}", trust::loggable(id));
         Refusal::new(404, "unknown_workflow", "there is no such workflow", log)

@@ -35,6 +35,7 @@ pub mod roster;
 pub mod scene;
 pub mod secret;
 pub mod time;
+pub mod timeline;
 pub mod workflow;
 
 pub use id::{CallId, RunId, WorkflowId};

@@ -529,7 +529,9 @@ proptest! {
     fn the_json_reader_reads_what_serde_json_reads(tree in nonsense(), text in document_text()) {
         for text in [tree.to_string(), serde_json::to_string_pretty(&tree).unwrap(), text] {
             let ours = holdline_core::flow::source::read("a.json", &text).map(|node| node.to_json()).ok();
-            prop_assert_eq!(ours, serde_json::from_str(&text).ok());
+            // Editors of some systems begin a file with this mark; serde_json doesn't know it.
+            let plain = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            prop_assert_eq!(ours, serde_json::from_str(plain).ok());
         }
     }
 }

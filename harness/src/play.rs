@@ -26,6 +26,8 @@ const LATENCY: Duration = Duration::from_millis(1);
 const STREAM_LATENCY: Duration = Duration::from_millis(3);
 /// Once nothing more is to come from outside, the house is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
+/// A process that hands its calls over has closed its streams by then.
+const GOES_WITHIN: Duration = Duration::from_millis(10);
 /// A play that is longer than this has a house that never gets empty.
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
@@ -82,6 +84,10 @@ type Slot = u64;
 enum Delivery {
     Cue(usize),
     Restart,
+    /// The process goes away.
+    Dies,
+    /// A socket takes messages again.
+    Takes(Knock),
     News(News),
     Refused(Knock),
     Cut(Knock),
@@ -97,7 +103,7 @@ impl Delivery {
     fn rank(&self) -> u8 {
         match self {
             Delivery::Cue(_) => 0,
-            Delivery::Restart => 1,
+            Delivery::Restart | Delivery::Dies => 1,
             Delivery::News(News::Written(_)) => 2,
             Delivery::News(News::Upgraded { .. }) => 3,
             Delivery::News(News::SocketText { .. }) => 4,
@@ -108,7 +114,8 @@ impl Delivery {
             | Delivery::Knock(..)
             | Delivery::Text(..)
             | Delivery::Binary(_)
-            | Delivery::Close(..) => 7,
+            | Delivery::Close(..)
+            | Delivery::Takes(_) => 7,
         }
     }
 }
@@ -211,6 +218,8 @@ impl<'p, S: Stage> Player<'p, S> {
                 self.is_down = false;
                 self.stage.restart().await;
             }
+            Delivery::Dies => self.crash(Duration::ZERO),
+            Delivery::Takes(socket) => self.stage.socket_stalls(socket, false),
             Delivery::News(news) => self.news(news),
             Delivery::Refused(knock) => match self.askers.remove(&knock) {
                 Some(Asker::Line(request)) => self.line_hears(Input::Refused { request }),
@@ -235,13 +244,18 @@ impl<'p, S: Stage> Player<'p, S> {
     async fn act(&mut self, act: Act) {
         match act {
             Act::Caller(act) => self.line_hears(Input::Caller(act)),
-            Act::Crash { down } => {
-                self.stage.crash();
-                for knock in self.sockets.keys().copied().collect::<Vec<_>>() {
-                    self.put(self.now + LATENCY, Delivery::Cut(knock));
-                }
+            Act::Crash { down } => self.crash(down),
+            Act::Panics => self.stage.panic(CallId(self.call.clone())),
+            Act::Drains => self.stage.drain(),
+            Act::HandsOver => {
+                // Who is told to come back must not meet the one that goes: it listens no more.
                 self.is_down = true;
-                self.put(self.now + down, Delivery::Restart);
+                self.stage.hand_over();
+                self.put(self.now + GOES_WITHIN, Delivery::Dies);
+            }
+            Act::StandsStill { span } => {
+                self.stage.stand_still(span).await;
+                self.now = self.stage.now().tick;
             }
             Act::Api { what } => {
                 let knock = self.knock_of(Asker::Script("api".into()));
@@ -261,12 +275,36 @@ impl<'p, S: Stage> Player<'p, S> {
             }
             Act::Asks { path, call, fields, signed } => {
                 let call = call.unwrap_or_else(|| self.call.clone());
-                let mut all = vec![("CallSid", call.as_str()), ("CallStatus", "in-progress")];
-                all.extend(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+                let fields: Vec<(String, String)> = fields
+                    .into_iter()
+                    .map(|(name, value)| (name, value.replace("CA…", &self.call)))
+                    .collect();
+                let mut all: Vec<(&str, &str)> =
+                    fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                for usual in [("CallSid", call.as_str()), ("CallStatus", "in-progress")] {
+                    if !all.iter().any(|(name, _)| *name == usual.0) {
+                        all.push(usual);
+                    }
+                }
                 self.asks(&path, &all, signed, Asker::Script("the request".into()));
             }
             Act::Socket { name, does } => self.socket_acts(name, does),
         }
+    }
+
+    fn crash(&mut self, down: Duration) {
+        self.stage.crash();
+        let mut sockets: Vec<Knock> = self.sockets.keys().copied().collect();
+        // One that was just opened is not known to be: its end comes behind that.
+        sockets.extend(self.deliveries.values().filter_map(|delivery| match delivery {
+            Delivery::News(News::Upgraded { knock }) => Some(*knock),
+            _ => None,
+        }));
+        for knock in sockets {
+            self.put(self.now + LATENCY, Delivery::Cut(knock));
+        }
+        self.is_down = true;
+        self.put(self.now + down, Delivery::Restart);
     }
 
     /// A request of the script's own, signed as the network's.

@@ -17,7 +17,7 @@ fn documents_of_the_official_sdk_read_as_they_were_meant() {
         ),
         ("gather", "Gather(1 digit or speech, 4 s)[Say \"Press 1\", Pause 1 s, Play menu.wav], Hangup"),
         ("dial", "Dial +15551234567 and client alice and sip:bob@example.com;transport=tcp"),
-        ("conference", "Dial conference room 1"),
+        ("conference", "Dial conference room 1 in silence"),
         ("dial a bare number", "Dial +15557654321"),
         ("dial a queue", "Dial queue support"),
         ("enqueue", "Enqueue support"),

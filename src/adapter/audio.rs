@@ -87,9 +87,9 @@ impl Audio for AudioPort {
                 let url = url.clone();
                 async move { studio.url(url).await }.boxed()
             }
-            Sound::Speech { text, ssml, language: _, voice } => {
-                let (text, voice) = (speech::plain(text, *ssml), voice.clone());
-                async move { studio.speech(&text?, voice.as_deref()).await }.boxed()
+            Sound::Speech { text, ssml, language, voice } => {
+                let (text, language, voice) = (speech::plain(text, *ssml), language.clone(), voice.clone());
+                async move { studio.speech(&text?, language.as_deref(), voice.as_deref()).await }.boxed()
             }
         }
     }
@@ -134,8 +134,8 @@ impl Studio {
         self.decode(None, move || Ok((name, body))).await
     }
 
-    async fn speech(self: Arc<Self>, text: &str, voice: Option<&str>) -> Loaded {
-        let wish = self.voice.wish(text, voice)?;
+    async fn speech(self: Arc<Self>, text: &str, language: Option<&str>, voice: Option<&str>) -> Loaded {
+        let wish = self.voice.wish(text, language, voice)?;
         let key = Key::Speech(wish.words());
         // Looked up by itself, so that a sentence that is known waits for nobody.
         let known = self.cache().get(&key);

@@ -40,6 +40,9 @@ impl Place {
 pub struct ConfigArguments {
     #[command(flatten)]
     pub place: Place,
+    /// As JSON, without the remarks on where each setting was written
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Default, Args)]

@@ -1,13 +1,15 @@
 //! `holdline check`: every error of workflows and configuration files, with its position.
 
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use holdline_core::flow::diagnostic::Diagnostic;
 use serde::Serialize;
 
 use super::arguments::CheckArguments;
-use super::{Exit, print};
+use super::excerpt::Excerpts;
+use super::{Exit, complain, print};
 use crate::config::{Config, Origin, Problem, Sources};
 use crate::flows;
 
@@ -39,6 +41,10 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     if arguments.json {
         let json = serde_json::to_string_pretty(&report).unwrap_or_default();
         print(&format!("{json}\n"));
+    } else if std::io::stdout().is_terminal() {
+        // Pipes get bare lines, as editors read them; people see the place itself.
+        print(&report.to_text_with(&mut Excerpts::default()));
+        complain(&report.summary());
     } else {
         print(&report.to_text());
     }
@@ -122,14 +128,30 @@ fn is_toml(path: &Path) -> bool {
 impl Report {
     /// `file:line:column: error: path: message`, as editors read it.
     pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        for (kind, findings) in [("error", &self.errors), ("warning", &self.warnings)] {
-            for finding in findings {
-                text.push_str(&finding.to_line(kind));
-                text.push('\n');
-            }
-        }
-        text
+        self.lines().map(|(_, line)| line + "\n").collect()
+    }
+
+    /// The same lines, each with the lines of the file that it is about.
+    pub(super) fn to_text_with(&self, excerpts: &mut Excerpts) -> String {
+        let with = |(finding, line): (&Finding, String)| {
+            let excerpt = excerpts.around(Path::new(&finding.file), finding.line, finding.column);
+            format!("{line}\n{}\n", excerpt.unwrap_or_default())
+        };
+        self.lines().map(with).collect()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&Finding, String)> {
+        let errors = self.errors.iter().map(|finding| (finding, finding.to_line("error")));
+        errors.chain(self.warnings.iter().map(|finding| (finding, finding.to_line("warning"))))
+    }
+
+    fn summary(&self) -> String {
+        let count = |count: usize, what: &str| match count {
+            0 => format!("no {what}s"),
+            1 => format!("1 {what}"),
+            _ => format!("{count} {what}s"),
+        };
+        format!("{}, {}", count(self.errors.len(), "error"), count(self.warnings.len(), "warning"))
     }
 }
 
@@ -230,6 +252,11 @@ mod tests {
         let text = report.to_text();
         let line = format!("{}:2:11: error: tasks[0].type: ", path("bad.yaml").display());
         assert!(text.contains(&line) && text.matches("did you mean \"talk\"?").count() == 1, "{text}");
+
+        let shown = report.to_text_with(&mut Excerpts::default());
+        let place = "\n   1 | tasks:\n   2 |   - type: tlak\n     |           ^^^^\n";
+        assert!(shown.contains(place), "{shown}");
+        assert_eq!(report.summary(), "4 errors, no warnings");
 
         let configured = Sources { file: Some(path("holdline.toml")), ..Sources::default() };
         assert!(check(&[], &configured).ok);

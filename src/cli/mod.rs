@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod call;
 pub mod check;
 pub mod demo;
+mod excerpt;
 pub mod serve;
 pub mod test;
 mod transcript;
@@ -43,6 +44,8 @@ pub enum Command {
     Test(TestArguments),
     /// Check workflows and configuration files; tells every error with its position
     Check(CheckArguments),
+    /// Print the JSON Schema of the workflow language, for editors and other tools
+    Schema,
     /// Print the effective configuration, secrets masked
     Config(ConfigArguments),
 }
@@ -70,12 +73,26 @@ pub fn run(line: CommandLine) -> Exit {
         Command::Call(arguments) => call::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Schema => show_schema(),
         Command::Config(arguments) => show_config(&arguments),
     }
 }
 
+fn show_schema() -> Exit {
+    let schema = serde_json::to_string_pretty(&holdline_core::flow::schema::schema()).unwrap_or_default();
+    print(&format!("{schema}\n"));
+    Exit::Fine
+}
+
 fn show_config(arguments: &ConfigArguments) -> Exit {
     match Config::effective(&arguments.place.sources()) {
+        Ok(text) if arguments.json => {
+            // What is printed reads back as the settings that it shows.
+            let settings: toml::Table = text.parse().unwrap_or_default();
+            let json = serde_json::to_string_pretty(&settings).unwrap_or_default();
+            print(&format!("{json}\n"));
+            Exit::Fine
+        }
         Ok(text) => {
             print(&text);
             Exit::Fine

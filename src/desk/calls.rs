@@ -5,6 +5,7 @@ use holdline_actors::journal_writer::Read;
 use holdline_core::call::{Answer, CallState, Request};
 use holdline_core::fact::Key;
 use holdline_core::scene::{Command, Refused};
+use holdline_core::timeline::timeline;
 use holdline_core::{CallId, RunId};
 use serde_json::{Map, Value};
 
@@ -47,6 +48,19 @@ impl Desk {
         self.command_flow(sid, Command::Set { variables: variables.into_iter().collect() }).await
     }
 
+    /// Everything that happened to it, in order.
+    pub async fn timeline(&self, sid: &str) -> Result<Value, Problem> {
+        let call = CallId(sid.to_owned());
+        let read = self.journal.send(Read(Key::Call(call.clone()))).await.map_err(gone)?;
+        let story = read.map_err(unreadable)?;
+        let state = fold_call(&story).ok_or_else(|| unknown(&call))?;
+        let main = match state.main_run {
+            Some(run) => self.journal.send(Read(Key::Run(run))).await.map_err(gone)?.map_err(unreadable)?,
+            None => Vec::new(),
+        };
+        Ok(timeline(&story, &main))
+    }
+
     async fn command_flow(&self, sid: &str, command: Command) -> Result<(), Problem> {
         let request = |run| Request::Command { run, command: command.clone() };
         match self.ask_live(sid, request).await? {
@@ -75,8 +89,12 @@ impl Desk {
     async fn call(&self, call: &CallId) -> Result<CallState, Problem> {
         let read = self.journal.send(Read(Key::Call(call.clone()))).await.map_err(gone)?;
         let state = fold_call(&read.map_err(unreadable)?);
-        state.ok_or_else(|| Problem::new(Code::CallNotFound, format!("there is no call {call}")))
+        state.ok_or_else(|| unknown(call))
     }
+}
+
+fn unknown(call: &CallId) -> Problem {
+    Problem::new(Code::CallNotFound, format!("there is no call {call}"))
 }
 
 fn refusal(answer: Answer) -> Problem {

@@ -158,7 +158,7 @@ mod tests {
         ] {
             let told = problem.member("errors").cloned().unwrap_or_default();
             let first = &told[0];
-            assert_eq!((first["line"].as_u64(), first["column"].as_u64()), (Some(4), Some(14)), "{told}");
+            assert_eq!((first["line"].as_u64(), first["column"].as_u64()), (Some(4), Some(15)), "{told}");
             assert_eq!((&first["path"], &first["suggestion"]), (&"actions[0].type".into(), &"talk".into()));
         }
         let body = r#"{"\u0061ctions": [{"type": "empty"}]}"#;

@@ -1,13 +1,18 @@
-//! Dead letters: messages that nobody took, kept until somebody asks for them again.
+//! Dead letters: what ran out of attempts, kept until somebody asks for it again. Messages that nobody took are sent
+//! again; a workflow whose step failed goes on as a new activeflow.
 
 use holdline_actors::journal_writer::{List, Read};
 use holdline_actors::outbox::{Redrive, folded};
 use holdline_actors::port::journal::{Kind, Listed};
-use holdline_core::fact::{DeliveryId, Key};
+use holdline_core::RunId;
+use holdline_core::fact::{DeliveryId, Entry, Fact, Key, RunFact};
+use holdline_core::flow::run::Run;
 use holdline_core::http::Endpoint;
+use holdline_core::scene::EndReason;
 use holdline_core::secret;
 use holdline_core::time::rfc3339_ms;
 use holdline_core::workflow::outbox::{Row as Letter, State};
+use holdline_core::workflow::run_facts;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -24,16 +29,23 @@ impl Desk {
         let mut after = page.after.as_ref().map(|cursor| cursor.created_ms);
         let mut rows = Vec::new();
         loop {
-            let list = List { kind: Kind::Deliveries, after, limit: BATCH };
+            let list = List { kind: Kind::DeliveriesAndRuns, after, limit: BATCH };
             let stories = self.journal.send(list).await.map_err(gone)?.map_err(unreadable)?;
             let read = stories.len();
-            for (Listed { place, .. }, entries) in stories {
+            for (Listed { place, key }, entries) in stories {
                 after = Some(place);
-                let Some(letter) = folded(&entries).filter(|letter| letter.state == State::Dead) else {
-                    continue;
+                let (id, value) = match key {
+                    Key::Delivery(id) => match folded(&entries).filter(|row| row.state == State::Dead) {
+                        Some(letter) => (id.to_string(), shown(&letter)),
+                        None => continue,
+                    },
+                    Key::Run(run) => match self.given_up(run, &entries) {
+                        Some(step) => (run.to_string(), step),
+                        None => continue,
+                    },
+                    _ => continue,
                 };
-                let id = letter.delivery.id.to_string();
-                rows.push(Row { cursor: Cursor { created_ms: place, id }, value: shown(&letter) });
+                rows.push(Row { cursor: Cursor { created_ms: place, id }, value });
                 if rows.len() >= page.wanted() {
                     return Ok(rows);
                 }
@@ -44,14 +56,43 @@ impl Desk {
         }
     }
 
-    /// Asks for it to be sent again. One that is under way already is left alone.
+    /// Asks for it again. A message that is under way already is left alone.
     pub async fn redrive(&self, id: &str) -> Result<Value, Problem> {
         let unknown = || Problem::new(Code::NotFound, format!("there is no dead letter {id}"));
-        let delivery = DeliveryId(Uuid::parse_str(id).map_err(|_| unknown())?);
+        let uuid = Uuid::parse_str(id).map_err(|_| unknown())?;
+        let delivery = DeliveryId(uuid);
         let read = self.journal.send(Read(Key::Delivery(delivery))).await.map_err(gone)?;
-        let letter = folded(&read.map_err(unreadable)?).ok_or_else(unknown)?;
-        self.outbox.send(Redrive(delivery)).await.map_err(gone)?;
-        Ok(shown(&letter))
+        if let Some(letter) = folded(&read.map_err(unreadable)?) {
+            self.outbox.send(Redrive(delivery)).await.map_err(gone)?;
+            return Ok(shown(&letter));
+        }
+        let run = RunId(uuid);
+        let read = self.journal.send(Read(Key::Run(run))).await.map_err(gone)?;
+        let mut step = self.given_up(run, &read.map_err(unreadable)?).ok_or_else(unknown)?;
+        step["retried_as"] = json!(self.retry(run, None).await?);
+        Ok(step)
+    }
+
+    /// The step after whose last attempt this run failed, unless another run goes on with it.
+    fn given_up(&self, run: RunId, entries: &[Entry]) -> Option<Value> {
+        let is_retried = |entry: &Entry| matches!(entry.fact, Fact::Run(RunFact::RetriedAs { .. }));
+        // A look before the fold: most runs did not fail.
+        let failed = |entry: &Entry| matches!(&entry.fact, Fact::Run(RunFact::Over { over, .. }) if over.reason == EndReason::Failed);
+        if !entries.iter().any(failed) || entries.iter().any(is_retried) {
+            return None;
+        }
+        let facts = run_facts(entries.iter().map(|entry| &entry.fact));
+        let folded = Run::restore(self.clock.now(), facts).ok()?;
+        let step = folded.gave_up_at()?;
+        Some(json!({
+            "id": run,
+            "kind": "step",
+            "activeflow_id": run,
+            "action": { "id": step.node.id, "type": step.node.kind, "name": step.node.name },
+            "attempts": step.attempts,
+            "error": step.error.as_ref().map(|error| &error.message),
+            "tm_create": rfc3339_ms(step.ended_at.unwrap_or(step.started_at)),
+        }))
     }
 }
 

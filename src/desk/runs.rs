@@ -102,7 +102,7 @@ impl Desk {
 
     /// A failed one goes on as a new one, at the action that failed or at the one that is named.
     pub async fn retry(&self, of: RunId, from: Option<&str>) -> Result<RunId, Problem> {
-        let Found { entries, .. } = self.find(of).await?;
+        let Found { entries, key, .. } = self.find(of).await?;
         let now = self.clock.now();
         let id = RunId((self.mint)(now.wall_ms));
         let facts = again(now, run_facts(entries.iter().map(|entry| &entry.fact)), of, id, from);
@@ -111,7 +111,9 @@ impl Desk {
             NotAgain::UnknownAction(_) => Problem::invalid(format!("from_action: {error}")),
             NotAgain::Broken => Problem::new(Code::Internal, error.to_string()),
         })?;
-        self.begin_with(id, facts).await
+        self.begin_with(id, facts).await?;
+        self.note(key, RunFact::RetriedAs { id }).await?;
+        Ok(id)
     }
 
     /// Stops it, if it runs, and forgets it.
@@ -124,8 +126,12 @@ impl Desk {
             return deleted.map_err(unreadable);
         }
         // It is a part of another story, which is still needed.
-        let fact = Fact::Run(RunFact::Forgotten { id });
-        let batch = vec![Entry { key, wall_ms: self.clock.now().wall_ms, fact }];
+        self.note(key, RunFact::Forgotten { id }).await
+    }
+
+    /// Writes something beside a story that changes nothing in it.
+    async fn note(&self, key: Key, fact: RunFact) -> Result<(), Problem> {
+        let batch = vec![Entry { key, wall_ms: self.clock.now().wall_ms, fact: Fact::Run(fact) }];
         let (written, done) = oneshot::channel();
         self.journal.send(Append { batch, written }).await.map_err(gone)?;
         self.patiently(done).await?.map_err(unreadable)

@@ -1,5 +1,5 @@
 //! The control listener: every route of it stands in one table, by topic in a file of its own. What it looks at is
-//! behind [`Directory`], what it does behind [`Desk`].
+//! behind [`Directory`], what it does behind `Desk`.
 
 mod activeflows;
 mod calls;

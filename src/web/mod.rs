@@ -8,5 +8,6 @@ pub mod page;
 pub mod problem;
 pub mod public;
 pub mod query;
+mod rate;
 pub mod recordings;
 pub mod route;

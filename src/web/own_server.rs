@@ -55,6 +55,9 @@ async fn upgrade(
     }
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let peer = request.peer_addr().map(|address| address.ip());
+    if let Some(refusal) = public.too_many(peer, header("x-forwarded-for")) {
+        return refuse(framed, answer(public.door.refused(&refusal))).await;
+    }
     let opened = public
         .door
         .knock(&front::Request {

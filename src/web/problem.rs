@@ -1,6 +1,5 @@
 //! Refusals, as RFC 9457 problem documents with a stable code that a program can act on.
 
-use actix_web::error::{InternalError, JsonPayloadError, PayloadError};
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, Route, web};
@@ -231,39 +230,6 @@ impl ResponseError for Problem {
     }
 }
 
-/// How JSON bodies are read, with our own refusals. Put it among the app data of a scope.
-pub fn json_config() -> web::JsonConfig {
-    web::JsonConfig::default()
-        .limit(JSON_BYTES_MAX)
-        .error_handler(|error, _| into_error(json_problem(&error)))
-}
-
-/// For bodies that are read raw: the same bound, the same refusal.
-pub fn payload_config() -> web::PayloadConfig {
-    web::PayloadConfig::new(JSON_BYTES_MAX)
-}
-
-fn json_problem(error: &JsonPayloadError) -> Problem {
-    match error {
-        JsonPayloadError::OverflowKnownLength { .. }
-        | JsonPayloadError::Overflow { .. }
-        | JsonPayloadError::Payload(PayloadError::Overflow) => {
-            Problem::new(Code::TooLarge, format!("expected at most {JSON_BYTES_MAX} bytes"))
-        }
-        JsonPayloadError::ContentType => {
-            Problem::new(Code::UnsupportedMediaType, "expected Content-Type: application/json")
-        }
-        // serde's words name field, line and column, never a value longer than the sender's own.
-        JsonPayloadError::Deserialize(error) => Problem::invalid(format!("the body: {error}")),
-        _ => Problem::invalid("the body could not be read"),
-    }
-}
-
-fn into_error(problem: Problem) -> actix_web::Error {
-    let answer = problem.error_response();
-    InternalError::from_response(problem, answer).into()
-}
-
 /// What answers where nothing is.
 pub async fn not_found(request: HttpRequest) -> Problem404 {
     Err(Problem::new(Code::NotFound, format!("there is no {}", request.path())))
@@ -293,61 +259,8 @@ pub const JSON_BYTES_MAX: usize = 2 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::{App, test};
 
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Body {
-        #[allow(dead_code)]
-        name: String,
-    }
-
-    async fn take(_: web::Json<Body>) -> HttpResponse {
-        HttpResponse::Ok().finish()
-    }
-
-    #[actix_web::test]
-    async fn every_way_to_send_a_wrong_body_is_a_problem_document() {
-        let routes = |app: &mut web::ServiceConfig| {
-            app.app_data(json_config());
-            app.service(
-                web::resource("/x")
-                    .route(web::post().to(take))
-                    .default_service(method_not_allowed(vec![Method::POST])),
-            );
-            app.default_service(web::to(not_found));
-        };
-        let app = test::init_service(App::new().configure(routes)).await;
-        let json = "application/json";
-        let large = format!("{{\"name\":\"{}\"}}", "x".repeat(JSON_BYTES_MAX));
-        let table = [
-            ("POST", "/x", json, "{\"name\":\"a\"}", 200, ""),
-            ("POST", "/x", json, "{\"name\":", 400, "invalid_request"),
-            ("POST", "/x", json, "{\"name\":\"a\",\"nam\":1}", 400, "invalid_request"),
-            ("POST", "/x", json, &large, 413, "too_large"),
-            ("POST", "/x", "text/plain", "{}", 415, "unsupported_media_type"),
-            ("PUT", "/x", json, "{}", 405, "method_not_allowed"),
-            ("GET", "/y", json, "", 404, "not_found"),
-        ];
-        for (method, path, media, body, status, code) in table {
-            let request = test::TestRequest::default()
-                .method(method.parse().unwrap())
-                .uri(path)
-                .insert_header((CONTENT_TYPE, media))
-                .set_payload(body.to_owned());
-            let answer = test::call_service(&app, request.to_request()).await;
-            assert_eq!(answer.status(), status, "{method} {path} {media}");
-            if status == 200 {
-                continue;
-            }
-            assert_eq!(answer.headers().get(CONTENT_TYPE).unwrap(), MEDIA_TYPE, "{status}");
-            assert_eq!(answer.headers().get(ALLOW).is_some(), status == 405, "{status}");
-            let body: Value = test::read_body_json(answer).await;
-            assert_eq!((body["status"].as_u64(), body["code"].as_str()), (Some(status.into()), Some(code)));
-        }
-    }
-
-    #[::core::prelude::v1::test]
+    #[test]
     fn codes_are_distinct_words_for_refusals() {
         let words: std::collections::BTreeSet<&str> = Code::ALL.iter().map(|code| code.word()).collect();
         assert_eq!(words.len(), Code::ALL.len());

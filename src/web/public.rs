@@ -18,15 +18,36 @@ use holdline_core::limit::BODY_BYTES_MAX;
 use crate::config::Network;
 use crate::serve::{Parting, Wire};
 use crate::web::control::{Directory, health, ready};
+use crate::web::rate::RateLimit;
 
 /// What every public request needs.
 pub struct Public {
     pub door: Arc<Door>,
     pub trusted_proxies: Vec<Network>,
     pub start_deadline: Duration,
+    /// None: no bound.
+    rate: Option<RateLimit>,
 }
 
 impl Public {
+    /// `rate_limit`: requests a second from one address.
+    pub fn new(
+        door: Arc<Door>,
+        trusted_proxies: Vec<Network>,
+        start_deadline: Duration,
+        rate_limit: Option<u32>,
+    ) -> Public {
+        Public { door, trusted_proxies, start_deadline, rate: rate_limit.map(RateLimit::new) }
+    }
+
+    /// The refusal of an address that asks too often. Behind a proxy that is believed it is the one that the proxy saw.
+    pub fn too_many(&self, peer: Option<IpAddr>, forwarded_for: Option<&str>) -> Option<Refusal> {
+        let (rate, peer) = (self.rate.as_ref()?, peer?);
+        let seen = forwarded_for.filter(|_| self.trusts(peer)).and_then(|seen| seen.rsplit(',').next());
+        let address = seen.and_then(|seen| seen.trim().parse().ok()).unwrap_or(peer);
+        (!rate.admits(address, self.door.clock.now().tick)).then(Refusal::too_many)
+    }
+
     /// What this peer says of those before it is believed.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(peer))
@@ -46,6 +67,13 @@ async fn knock(
     public: web::Data<Public>,
     directory: web::Data<dyn Directory>,
 ) -> Result<HttpResponse, actix_web::Error> {
+    let peer = request.peer_addr().map(|address| address.ip());
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // Whoever looks whether we are well is not counted.
+    let looks_only = matches!(request.path(), "/health" | "/ready");
+    if !looks_only && let Some(refusal) = public.too_many(peer, header("x-forwarded-for")) {
+        return Ok(answer(public.door.refused(&refusal)));
+    }
     // A client that would also speak HTTP/2 says so by the same header; that is no socket.
     let upgrade = request.headers().get(UPGRADE).and_then(|value| value.to_str().ok());
     let is_socket = upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
@@ -63,7 +91,6 @@ async fn knock(
         }
     };
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let opened = public
         .door
         .knock(&Request {
@@ -71,7 +98,7 @@ async fn knock(
             target,
             header: &header,
             body: &body,
-            peer_is_trusted_proxy: request.peer_addr().is_some_and(|peer| public.trusts(peer.ip())),
+            peer_is_trusted_proxy: peer.is_some_and(|peer| public.trusts(peer)),
         })
         .await;
     match (opened, payload) {

@@ -94,18 +94,25 @@ impl Crowd {
         );
         let began = Instant::now();
         let network = Network::new().unwrap();
+        let (tell, mut told) = mpsc::unbounded_channel();
         let callers: Vec<_> = (0..self.calls)
             .map(|number| {
                 let (config, network) = (self.caller(&hosted, number), network.clone());
                 let (_, hands) = mpsc::channel(1);
-                tokio::spawn(async move { network.place(config, hands, |_, _| ()).await.unwrap() })
+                let tell = tell.clone();
+                let lives = move |_, lived: &Experience| {
+                    if *lived == Experience::StreamUp {
+                        // Nobody listens any more when all are connected.
+                        let _ = tell.send(());
+                    }
+                };
+                tokio::spawn(async move { network.place(config, hands, lives).await.unwrap() })
             })
             .collect();
-        let peak = until("every caller is connected", async || {
-            let inventory = hosted.runtime.inventory().await;
-            (inventory.sockets >= self.calls).then_some(inventory)
-        })
-        .await;
+        for _ in 0..self.calls {
+            told.recv().await.expect("every caller is connected");
+        }
+        let peak = hosted.runtime.inventory().await;
         // Measured and provoked while all the others speak.
         let origin = hosted.public();
         let measured = std::thread::spawn(move || {

@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdline::adapter::journal::sled::SledJournal;
@@ -20,10 +21,11 @@ use holdline_core::{CallId, Now, Tick};
 use holdline_harness::network::real::{Network, Story};
 use holdline_harness::network::{LineConfig, Script, Status};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::relay::{Relay, Strike, Way};
 use super::until;
 use super::wire::Asker;
 
@@ -63,9 +65,12 @@ tasks:
   - { type: variable_set, name: after, parameters: { key: again, value: '${incoming.subWorkflowOutputs}' } }
 ";
 const MAIN_STEPS: [&str; 3] = ["before", "pause", "after"];
-/// Between two kills.
-const LIVES_AT_LEAST: Duration = Duration::from_millis(30);
-const LIVES_AT_MOST: Duration = Duration::from_millis(1500);
+/// Of what a call sends over its wire in one direction, at least: so many pieces are shared out between the kills.
+const PIECES_OF_A_CALL: u64 = 40;
+/// A call begins when the one before it has lived through so many things.
+const LIVED_MAX: u64 = 4;
+/// Turns of the scheduler between a piece and the kill, so that kills also fall between a write and its answer.
+const TURNS_MAX: u64 = 4000;
 
 pub struct Kills {
     pub rounds: usize,
@@ -93,36 +98,60 @@ impl Kills {
         for (name, text) in [("main", MAIN), ("line", LINE)] {
             std::fs::write(home.path().join(format!("flows/{name}.yaml")), text).unwrap();
         }
-        std::fs::write(home.path().join("holdline.toml"), CONFIG).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin = format!("http://{}", socket.local_addr().unwrap());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let relay = Arc::new(runtime.block_on(Relay::start(socket.local_addr().unwrap())));
+        let config = CONFIG.replacen("[public]", &format!("[public]\nurl = \"{}\"", relay.origin), 1);
+        std::fs::write(home.path().join("holdline.toml"), config).unwrap();
         let mut dice = Dice(self.seed | 1);
 
         let mut server = Server::start(home.path(), &socket);
         let mut ready_at_worst = Duration::ZERO;
-        let begin_within = (LIVES_AT_LEAST + LIVES_AT_MOST) / 2 * u32::try_from(self.rounds).unwrap();
         let network = Network::new().unwrap();
+        let (_, mut before) = watch::channel(0);
         let calls: Vec<JoinHandle<Story>> = (0..self.calls)
             .map(|number| {
-                let begins = dice.between(Duration::ZERO, begin_within);
-                runtime.spawn(call(
-                    network.clone(),
-                    origin.clone(),
-                    format!("{} {number}", self.seed),
-                    begins,
-                ))
+                let (tell, lived) = watch::channel(0);
+                let begins =
+                    Begins { behind: std::mem::replace(&mut before, lived), after: dice.up_to(LIVED_MAX) };
+                let seed = format!("{} {number}", self.seed);
+                runtime.spawn(call(network.clone(), relay.origin.clone(), seed, begins, tell))
             })
             .collect();
+        let stories = runtime.spawn({
+            let relay = relay.clone();
+            async move {
+                let mut stories = Vec::new();
+                for call in calls {
+                    stories.push(call.await.unwrap());
+                }
+                relay.over();
+                stories
+            }
+        });
+        let pieces = PIECES_OF_A_CALL * u64::try_from(self.calls / self.rounds.max(1)).unwrap().max(1);
+        let mut rounds = 0;
         for _ in 0..self.rounds {
-            std::thread::sleep(dice.between(LIVES_AT_LEAST, LIVES_AT_MOST));
+            let strike = Strike {
+                way: if dice.up_to(1) == 0 { Way::ToServer } else { Way::FromServer },
+                pieces: 1 + dice.up_to(pieces),
+                lost: dice.up_to(1) == 0,
+            };
+            let turns = dice.up_to(TURNS_MAX);
+            // No call is left whose server could be killed.
+            let Ok(dead) = relay.strike(strike).recv() else { break };
+            for _ in 0..turns {
+                std::thread::yield_now();
+            }
             server.kill();
+            drop(dead);
+            rounds += 1;
             let began = Instant::now();
             server = Server::start(home.path(), &socket);
             ready_at_worst = ready_at_worst.max(began.elapsed());
         }
-        let stories: Vec<Story> = calls.into_iter().map(|call| runtime.block_on(call).unwrap()).collect();
+        let stories = runtime.block_on(stories).unwrap();
         runtime.block_on(async {
             let asker = Asker::new(&server.control, None);
             until("every main workflow has ended", async || {
@@ -133,19 +162,32 @@ impl Kills {
         });
         server.end();
         let (facts, begun_again) = judge(home.path(), &stories);
-        Report { seed: self.seed, rounds: self.rounds, calls: self.calls, facts, begun_again, ready_at_worst }
+        Report { seed: self.seed, rounds, calls: self.calls, facts, begun_again, ready_at_worst }
     }
 }
 
-async fn call(network: Network, origin: String, seed: String, begins: Duration) -> Story {
-    tokio::time::sleep(begins).await;
+/// When a call begins: when another one has lived through so many things, or is over.
+struct Begins {
+    behind: watch::Receiver<u64>,
+    after: u64,
+}
+
+async fn call(
+    network: Network,
+    origin: String,
+    seed: String,
+    mut begins: Begins,
+    tell: watch::Sender<u64>,
+) -> Story {
+    // An error means that the other one is over.
+    let _ = begins.behind.wait_for(|lived| *lived >= begins.after).await;
     let mut config = LineConfig::new(format!("{origin}/webhooks/main#rc=5&rp=all&ct=1000&tt=15000"), &seed);
     config.fallback_url = Some(format!("{origin}/webhooks/main/next"));
     config.status_url = Some(format!("{origin}/webhooks/twilio/status"));
     config.say_per_character = Duration::from_millis(20);
     config.script = Script::parse("after \"Press a key\" +0.3 presses 5").unwrap();
     let (_, hands) = mpsc::channel(1);
-    network.place(config, hands, |_, _| ()).await.unwrap()
+    network.place(config, hands, |_, _| tell.send_modify(|lived| *lived += 1)).await.unwrap()
 }
 
 /// How long a server with so many open calls takes to its ready line, and then to a document for one of them.
@@ -356,16 +398,15 @@ impl Drop for Server {
     }
 }
 
-/// A xorshift generator: the same seed gives the same plugs pulled at the same moments.
+/// A xorshift generator: the same seed pulls the plug at the same pieces.
 struct Dice(u64);
 
 impl Dice {
-    fn between(&mut self, least: Duration, most: Duration) -> Duration {
+    fn up_to(&mut self, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        let span = u64::try_from((most - least).as_micros()).unwrap().max(1);
-        least + Duration::from_micros(self.0 % span)
+        self.0 % (most + 1)
     }
 }
 

@@ -199,19 +199,13 @@ impl Caller {
         self.say(json!({ "event": "media", "streamSid": self.stream_sid, "media": media })).await;
     }
 
-    /// Says one frame until it is heard; the echo may begin a moment after the stream.
+    /// Says one frame, and waits until it is heard: a stream is listened to from its first frame.
     pub async fn echo(&mut self) -> Vec<u8> {
-        let mut again = tokio::time::interval(Duration::from_millis(20));
-        for _ in 0..500 {
-            again.tick().await;
-            self.speak(&super::crowd::counted(1, 1)).await;
-            match tokio::time::timeout(Duration::from_millis(20), self.next()).await {
-                Ok(Some(Message::Media(audio))) => return audio,
-                Ok(other) => panic!("expected sound, got {other:?}"),
-                Err(_) => {}
-            }
+        self.speak(&super::crowd::counted(1, 1)).await;
+        match self.next().await {
+            Some(Message::Media(audio)) => audio,
+            other => panic!("expected sound, got {other:?}"),
         }
-        panic!("nothing came back")
     }
 
     pub async fn marked(&mut self, name: &str) {

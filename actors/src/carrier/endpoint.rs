@@ -158,16 +158,10 @@ impl Endpoint {
         match heard {
             Heard::Nothing => Next::GoOn,
             Heard::Started(start) => self.started_by(start),
-            Heard::Tell(input @ Input::Heard { .. }) => {
-                let told = match self.window.admit(input) {
-                    Some(input) => self.tell(input),
-                    None => Next::GoOn,
-                };
-                match told {
-                    Next::GoOn => self.tell_dropped(),
-                    close => close,
-                }
-            }
+            Heard::Tell(input @ Input::Heard { .. }) => match self.window.admit(input) {
+                Some(input) => self.tell(input),
+                None => Next::GoOn,
+            },
             Heard::Tell(input) => self.tell(input),
             Heard::Close(code) => Next::Close(code),
         }
@@ -235,6 +229,12 @@ impl Endpoint {
             return Next::Close(1008);
         }
         self.owed.push_back(input);
+        self.pay()
+    }
+
+    /// What is owed to the session goes as far as there is room, in order.
+    fn pay(&mut self) -> Next {
+        let Some(Farewell { session, .. }) = &self.session else { return Next::GoOn };
         while let Some(input) = self.owed.pop_front() {
             match session.offer(Mail::Input(input)) {
                 Ok(()) => {}
@@ -248,18 +248,12 @@ impl Endpoint {
         Next::GoOn
     }
 
-    fn tell_dropped(&mut self) -> Next {
-        let dropped = self.window.dropped();
-        if dropped <= self.told_dropped {
-            return Next::GoOn;
-        }
-        let frames = dropped - self.told_dropped;
-        self.told_dropped = dropped;
-        self.tell(Input::Dropped { frames })
-    }
-
-    /// The session has taken so many frames.
+    /// The session has taken so many frames, so it has room. Only now is it told what was dropped: a message for each
+    /// frame that is lost would fill its mailbox while it is slow.
     pub fn credit(&mut self, frames: u32) -> Next {
+        if let Next::Close(code) = self.pay() {
+            return Next::Close(code);
+        }
         let mut admitted = Vec::new();
         self.window.credit(frames, &mut admitted);
         for input in admitted {
@@ -267,7 +261,11 @@ impl Endpoint {
                 return Next::Close(code);
             }
         }
-        Next::GoOn
+        let dropped = self.window.dropped();
+        match dropped - std::mem::replace(&mut self.told_dropped, dropped) {
+            0 => Next::GoOn,
+            frames => self.tell(Input::Dropped { frames }),
+        }
     }
 
     /// The text of one message to the network.

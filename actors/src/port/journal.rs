@@ -67,6 +67,8 @@ pub enum Kind {
     CallsAndRuns,
     /// Owed and dead; those that were taken are forgotten.
     Deliveries,
+    /// Among them is whatever may have run out of attempts.
+    DeliveriesAndRuns,
 }
 
 impl Kind {
@@ -75,6 +77,7 @@ impl Kind {
             Kind::Calls => matches!(key, Key::Call(_)),
             Kind::CallsAndRuns => matches!(key, Key::Call(_) | Key::Run(_)),
             Kind::Deliveries => matches!(key, Key::Delivery(_)),
+            Kind::DeliveriesAndRuns => matches!(key, Key::Delivery(_) | Key::Run(_)),
         }
     }
 }

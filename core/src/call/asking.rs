@@ -24,7 +24,7 @@ impl Call {
                 self.ended_meanwhile(now, x, status, &answer, out);
                 self.asked_next(now, ask, x, answer, key, out);
             }
-            Request::Wait { x, w } => self.asked_wait(ask, x, w, out),
+            Request::Wait { x, w, waited_s } => self.asked_wait(ask, x, w, waited_s, out),
             Request::Status(notice) => self.asked_status(now, ask, notice, out),
             Request::Stream(notice) => self.note(now, ask, CallFact::StreamNews { notice }, out),
             Request::Recording(notice) => self.note(now, ask, CallFact::RecordingNews { notice }, out),
@@ -204,7 +204,7 @@ impl Call {
         self.decide(now, CallFact::Returned { exchange });
     }
 
-    fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, out: &mut Vec<Effect>) {
+    fn asked_wait(&mut self, ask: AskNo, x: u32, w: u32, waited_s: Option<u64>, out: &mut Vec<Effect>) {
         if self.wants_hangup() {
             out.push(Effect::Answer { ask, answer: Answer::Hangup });
             return;
@@ -212,7 +212,7 @@ impl Call {
         // A caller who waits is never hung up on for a number that we don't know.
         let newest = self.state.newest();
         let exchange = if (1..=newest).contains(&x) { x } else { newest };
-        out.push(Effect::WaitTurn { ask, exchange, turn: w });
+        out.push(Effect::WaitTurn { ask, exchange, turn: w, waited_s });
     }
 
     fn asked_status(&mut self, now: Now, ask: AskNo, notice: StatusNotice, out: &mut Vec<Effect>) {

@@ -320,7 +320,11 @@ impl Call {
                 // Its verbs may still be under way: the network has no reason to come back before they end.
                 self.deadlines.given(now, &self.config.clone(), &plan);
             } else {
-                self.deadlines.await_return(now, CallEnd::NoReturn);
+                // What the network said before the restart still holds, should it not come back.
+                let stopped =
+                    self.state.streams.back().is_some_and(|stream| stream.stopped) && !last.returned;
+                let otherwise = if stopped { CallEnd::CallerHangup } else { CallEnd::NoReturn };
+                self.deadlines.await_return(now, otherwise);
             }
         } else {
             self.deadlines.await_return(now, CallEnd::NoReturn);

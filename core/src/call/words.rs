@@ -129,6 +129,8 @@ pub enum Request {
     Wait {
         x: u32,
         w: u32,
+        /// Seconds that the caller has been in the queue, as the network says.
+        waited_s: Option<u64>,
     },
     Status(StatusNotice),
     Stream(StreamNotice),
@@ -207,6 +209,7 @@ pub enum Effect {
         ask: AskNo,
         exchange: u32,
         turn: u32,
+        waited_s: Option<u64>,
     },
     Answer {
         ask: AskNo,

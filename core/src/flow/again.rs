@@ -42,7 +42,14 @@ pub fn again<'f>(
     let mut again = vec![RunFact::Begun(Box::new(begun))];
     for fact in rest {
         // Children and the end belong to the run that failed; the rest makes the state in which it did.
-        if !matches!(fact, RunFact::Child { .. } | RunFact::Over { .. } | RunFact::Forgotten { .. }) {
+        let of_the_old = matches!(
+            fact,
+            RunFact::Child { .. }
+                | RunFact::Over { .. }
+                | RunFact::Forgotten { .. }
+                | RunFact::RetriedAs { .. }
+        );
+        if !of_the_old {
             state.apply(fact);
             again.push((*fact).clone());
         }

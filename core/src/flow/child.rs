@@ -17,7 +17,7 @@ use std::sync::Arc;
 const ENDED_MAX: usize = 32;
 
 impl Run {
-    /// Itself and every run that it has called and still knows, as the API lists them.
+    /// Every run that it has called and still knows, and those that they have, as the API lists them: oldest first.
     pub fn children_views(&self) -> Vec<Value> {
         let children = self.ended_children.iter().chain(self.child.as_deref());
         children.flat_map(|child| std::iter::once(child.view()).chain(child.children_views())).collect()

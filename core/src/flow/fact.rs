@@ -79,6 +79,8 @@ pub enum RunFact {
     Over { at: u64, over: RunOver },
     /// What came before was done by the run that this one goes on with. It begins at the cursor, or where `to` says.
     Retried { at: u64, to: Option<Move> },
+    /// Another run goes on with what this one failed at.
+    RetriedAs { id: RunId },
     /// Somebody wants to see nothing of this run any more, while others still need its story.
     Forgotten { id: RunId },
 }

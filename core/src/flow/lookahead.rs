@@ -7,7 +7,7 @@ use super::fact::{Move, Rendered};
 use super::run::Run;
 use super::script::{ActionNode, MediaPreference};
 use super::substitute::{Substitution, mentions};
-use crate::document::Verb;
+use crate::document::{Noun, Verb};
 use crate::limit::{DOCUMENT_BYTES_MAX, DOCUMENT_VERBS_MAX};
 use crate::scene::Line;
 
@@ -94,8 +94,14 @@ impl Run {
 fn weight(verb: &Verb) -> usize {
     /// Element, attributes and the action's URL.
     const FRAME: usize = 400;
-    // A quote becomes six bytes of XML and is two of JSON already; nothing grows by more.
-    let text = |text: &str| text.len() + 5 * text.matches(['&', '<', '>', '"', '\'']).count();
+    // What each byte becomes in XML, at most: a caller's name of 10 kB must be said whole, whatever it is made of.
+    let grown = |byte: u8| match byte {
+        b'"' | b'\'' | 0..=31 => "&quot;".len(),
+        b'&' => "&amp;".len(),
+        b'<' | b'>' => "&lt;".len(),
+        _ => 1,
+    };
+    let text = |text: &str| text.bytes().map(grown).sum::<usize>();
     FRAME
         + match verb {
             Verb::Say(say) if say.ssml => say.text.len(),
@@ -105,7 +111,17 @@ fn weight(verb: &Verb) -> usize {
                 let hints = gather.speech.iter().flat_map(|speech| &speech.hints).map(|hint| text(hint) + 1);
                 gather.prompts.iter().map(weight).sum::<usize>() + hints.sum::<usize>()
             }
-            Verb::Dial(dial) => dial.nouns.len() * FRAME,
+            Verb::Dial(dial) => {
+                let nouns = dial.nouns.iter().map(|noun| match noun {
+                    Noun::Number(to) | Noun::Sip(to) | Noun::Client(to) | Noun::Queue(to) => FRAME + text(to),
+                });
+                nouns.sum::<usize>() + dial.caller_id.as_deref().map_or(0, text)
+            }
+            Verb::Conference(conference) => {
+                let words = [Some(&conference.name), conference.label.as_ref(), conference.wait_url.as_ref()];
+                words.into_iter().flatten().map(|word| text(word)).sum()
+            }
+            Verb::Enqueue { queue } => text(queue),
             _ => 0,
         }
 }

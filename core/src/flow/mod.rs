@@ -15,6 +15,7 @@ pub mod flows;
 pub mod fuzz;
 pub mod history;
 mod lookahead;
+pub mod moments;
 pub mod parse;
 mod policy;
 pub mod run;

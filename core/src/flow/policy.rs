@@ -2,24 +2,10 @@
 //! the action declares and what the run is about.
 
 use super::declare::Kind;
-use super::script::{ActionNode, OnError, Retry, Script};
+use super::script::{ActionNode, OnError, Script};
 use crate::id::RunId;
 use crate::scene::{ErrorClass, ReferenceKind};
 use sha2::{Digest, Sha256};
-
-/// Of an I/O action, per attempt, when neither it nor its document says otherwise.
-const IO_TIMEOUT_MS: u64 = 30_000;
-
-/// Of I/O actions of a main workflow.
-static MAIN_RETRY: Retry = Retry {
-    attempts: 3,
-    initial_ms: 10_000,
-    factor: 2.0,
-    max_ms: 60_000,
-    jitter: 0.1,
-    non_retryable: Vec::new(),
-    retryable: Vec::new(),
-};
 
 /// The wait before the next attempt, if there is to be one.
 pub fn retry_in_ms(
@@ -33,7 +19,7 @@ pub fn retry_in_ms(
     let retry = match kind {
         Kind::Control => return None,
         Kind::Io | Kind::Messaging | Kind::Child if is_main(reference) => {
-            node.retry.as_ref().or(script.retry.as_ref()).unwrap_or(&MAIN_RETRY)
+            node.retry.as_ref().or(script.retry.as_ref()).unwrap_or(&script.defaults.retry)
         }
         Kind::Io | Kind::Messaging | Kind::Child | Kind::Media => {
             node.retry.as_ref().or(script.retry.as_ref())?
@@ -80,7 +66,9 @@ pub fn on_error(node: &ActionNode, kind: Kind, reference: ReferenceKind) -> OnEr
 /// How long one attempt may take.
 pub fn timeout_ms(script: &Script, node: &ActionNode, kind: Kind) -> Option<u64> {
     match kind {
-        Kind::Io | Kind::Messaging => Some(node.timeout_ms.or(script.timeout_ms).unwrap_or(IO_TIMEOUT_MS)),
+        Kind::Io | Kind::Messaging => {
+            Some(node.timeout_ms.or(script.timeout_ms).unwrap_or(script.defaults.timeout_ms))
+        }
         // Waiting on people has no bound of its own.
         Kind::Control | Kind::Media | Kind::Child => node.timeout_ms,
     }

@@ -3,19 +3,19 @@
 //! [`Run::take`] decides, and everything that it decides about the durable state is a fact which it applies to itself
 //! at once; [`Run::restore`] folds the same facts. What is not in facts (timers, sounds that play) is begun again.
 
-use super::action::{Done, Happened, Live, Push, Step, wait_verbs};
+use super::action::{Done, Happened, Live, Parameters, Push, Step, queue_join};
 use super::declare::Kind;
 use super::engine::{Block, Draft};
 use super::expression::Kept;
 use super::fact::{Begun, FactError, Pushed, RunFact, VERSION};
 use super::flows::{Flows, NoFlows};
-use super::history::Entry;
+use super::history::{Entry, Outcome};
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::{PUSHED, State};
 use super::vars::Vars;
 use crate::document::Verb;
-use crate::id::RunId;
+use crate::id::{RunId, WorkflowId};
 use crate::invariant::Extent;
 use crate::limit::DIGITS_MAX;
 use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Reference, Refused, RunOver, Turn};
@@ -179,21 +179,34 @@ impl Run {
         Ok(run)
     }
 
-    /// The verbs of the wait document that the caller hears in its `turn`-th turn (from 1) of waiting in a queue. The
-    /// same turn gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
-    pub fn wait_turn(&mut self, now: Now, turn: u32) -> Vec<Verb> {
-        let flow = self.queued().and_then(|entry| entry.node.lists.get("wait_flow"));
-        wait_verbs(&Arc::new(List::new(flow.into_iter().flatten())), &self.state.vars, now, turn)
-    }
-
-    /// The workflow that a waiting caller hears, when the wait flow is one by id: its owner knows where to find it.
-    pub fn wait_workflow(&self) -> Option<&str> {
-        self.queued()?.parameters.get("wait_flow")?.as_str()
-    }
-
-    /// As [`Run::wait_turn`], with the actions of [`Run::wait_workflow`].
-    pub fn wait_turn_of(&self, now: Now, turn: u32, actions: &[ActionNode]) -> Vec<Verb> {
-        wait_verbs(&Arc::new(List::new(actions)), &self.state.vars, now, turn)
+    /// The verbs of the wait document that the caller hears in this turn (from 0) of waiting in a queue. The same turn
+    /// after the same time gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
+    pub fn wait_turn(&self, now: Now, turn: u32, waited_s: Option<u64>) -> Vec<Verb> {
+        if let Some(child) = &self.child {
+            return child.wait_turn(now, turn, waited_s);
+        }
+        let Some(entry) = self.queued() else { return Vec::new() };
+        // Not every network says how long; then the time since the flow came here is the nearest to it.
+        let since = || now.wall_ms.saturating_sub(entry.started_at) / 1000;
+        let wait = queue_join::Wait {
+            now,
+            turn,
+            waited_s: waited_s.unwrap_or_else(since),
+            timezone: &self.state.begun.script.timezone,
+        };
+        let parameters = Parameters(&entry.parameters);
+        let elsewhere = parameters.word("wait_flow").map(|id| self.flows.find(&WorkflowId(id.to_owned())));
+        match elsewhere {
+            None => {
+                let own = entry.node.lists.get("wait_flow");
+                wait.verbs(&Arc::new(List::new(own.into_iter().flatten())), &self.state.vars, parameters)
+            }
+            Some(Some(script)) => {
+                wait.verbs(&Arc::new(List::new(&script.actions)), &self.state.vars, parameters)
+            }
+            // Gone since the call began: the caller waits in silence.
+            Some(None) => wait.verbs(&Arc::new(List::new(&[])), &self.state.vars, parameters),
+        }
     }
 
     /// The `queue_join` that is being performed.
@@ -386,6 +399,13 @@ impl Run {
         self.state.over.as_ref()
     }
 
+    /// The step that ended the run after its last attempt: nothing, when it ended otherwise or had one attempt only.
+    pub fn gave_up_at(&self) -> Option<&Entry> {
+        self.state.over.as_ref().filter(|over| over.reason == EndReason::Failed)?;
+        let last = self.state.history.entry(self.state.history.newest())?;
+        (last.outcome == Some(Outcome::Failed) && last.attempts > 1).then_some(last)
+    }
+
     /// How far it has grown, for the invariants that bound it.
     pub fn extent(&self) -> Extent {
         let state = &self.state;
@@ -491,7 +511,9 @@ impl Run {
         }
         self.cancel_child(draft);
         let (mut reason, mut detail, mut outputs) = (reason, detail, Map::new());
-        if reason == EndReason::Completed {
+        // A child that stops itself has done its work all the same: its parent gets what there is.
+        let is_result = reason == EndReason::Stopped && self.state.begun.nested > 0;
+        if reason == EndReason::Completed || is_result {
             match self.outputs() {
                 Ok(evaluated) => outputs = evaluated,
                 Err(fault) => {

@@ -3,11 +3,13 @@
 
 use super::action;
 use super::declare::{Declared, Kind, Parameter, Shape};
-use super::trigger;
+use super::{parse, trigger};
+use crate::limit::Limits;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
-/// JSON Schema, draft 2020-12, of a document in either dialect.
+/// JSON Schema, draft 2020-12, of a document in either dialect. What needs a look around (targets, names that are taken,
+/// expressions) is for `check`; shapes and words are told by this alone.
 pub fn schema() -> Value {
     let actions = action::declared();
     let mut definitions = Map::new();
@@ -23,87 +25,144 @@ pub fn schema() -> Value {
     }
     let mut known: Vec<String> = actions.iter().map(|declared| type_pattern(declared)).collect();
     known.sort();
-    let triggers: Vec<Value> = trigger::TABLE
-        .iter()
-        .map(|declared| {
-            json!({
-                "if": { "properties": { "type": { "pattern": pattern(declared.name) } }, "required": ["type"] },
-                "then": { "properties": { "parameters": parameters(declared.about, declared.parameters) } },
-            })
-        })
-        .collect();
-    let duration = json!({ "type": ["string", "number"] });
+    definitions.insert("duration".to_owned(), json!({ "type": ["string", "number", "null"] }));
     definitions.insert("target".to_owned(), json!({ "type": ["string", "null"] }));
     definitions.insert("dynamic".to_owned(), dynamic());
-    definitions.insert("retry".to_owned(), retry(&duration));
-    definitions.insert(
-        "action".to_owned(),
-        json!({
-            "type": "object",
-            "required": ["type"],
-            "properties": {
-                "type": { "type": "string", "pattern": known.join("|") },
-                "id": { "type": "string" },
-                "name": { "type": "string" },
-                "label": { "type": "string" },
-                "description": true,
-                "parameters": { "type": ["object", "null"] },
-                "option": { "type": ["object", "null"] },
-                "next": { "$ref": "#/$defs/target" },
-                "next_id": { "$ref": "#/$defs/target" },
-                "when": { "type": ["boolean", "string"] },
-                "retry": { "$ref": "#/$defs/retry" },
-                "maxRetries": { "type": "integer", "minimum": 0 },
-                "timeout": duration,
-                "on_error": { "anyOf": [
-                    { "enum": ["continue", "fail"] },
-                    { "type": "object", "required": ["goto"], "properties": { "goto": { "type": "string" } } },
-                ] },
-            },
-            "allOf": of_types,
-        }),
-    );
+    definitions.insert("retry".to_owned(), retry());
+    let text = json!({ "type": ["string", "null"] });
+    let one_name = |one: &str, other: &str| json!({ "not": { "required": [one, other] } });
+    let action = json!({
+        "type": { "type": "string", "pattern": known.join("|") },
+        "id": text,
+        "name": text,
+        "label": text,
+        "parameters": { "type": ["object", "null"] },
+        "option": { "type": ["object", "null"] },
+        "next": { "$ref": "#/$defs/target" },
+        "next_id": { "$ref": "#/$defs/target" },
+        "when": { "type": ["boolean", "string", "null"] },
+        "retry": { "$ref": "#/$defs/retry" },
+        "maxRetries": { "type": ["integer", "null"], "minimum": 0 },
+        "timeout": { "$ref": "#/$defs/duration" },
+        "on_error": { "anyOf": [
+            { "enum": ["continue", "fail", null] },
+            object(json!({ "goto": { "type": "string" } }), &["goto"]),
+        ] },
+        "description": true,
+    });
+    let mut action = with_foreign_keys(action, &["type"]);
+    let both =
+        [one_name("parameters", "option"), one_name("next", "next_id"), one_name("retry", "maxRetries")];
+    action.insert("allOf".to_owned(), Value::Array(both.into_iter().chain(of_types).collect()));
+    definitions.insert("action".to_owned(), Value::Object(action));
     let list = json!({ "type": "array", "items": { "$ref": "#/$defs/action" } });
     definitions.insert("actions".to_owned(), list.clone());
-    let workflow = json!({ "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" });
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "https://holdline.dev/schema/workflow.schema.json",
-        "title": "Holdline workflow",
-        "type": "object",
-        "oneOf": [{ "required": ["tasks"] }, { "required": ["actions"] }],
-        "properties": {
-            "id": workflow,
-            "label": { "type": "string" },
-            "name": { "type": "string" },
-            "description": { "type": "string" },
-            "detail": { "type": "string" },
-            "triggers": { "type": "array", "items": {
-                "type": "object",
-                "required": ["type"],
-                "properties": { "type": { "type": "string" }, "name": { "type": "string" } },
-                "allOf": triggers,
-            } },
-            "tasks": list,
-            "actions": list,
-            "inputs": { "type": ["array", "object"] },
-            "outputs": { "type": "array", "items": {
-                "type": "object",
-                "required": ["name", "value"],
-                "properties": { "name": { "type": "string" }, "value": true },
-            } },
-            "on_complete": { "$ref": "#/$defs/target" },
-            "on_complete_flow_id": { "$ref": "#/$defs/target" },
-            "on_end": { "enum": ["hangup", "hold"] },
-            "media": { "enum": ["auto", "always"] },
-            "resume_phrase": { "type": "string" },
-            "retry": { "$ref": "#/$defs/retry" },
-            "maxRetries": { "type": "integer", "minimum": 0 },
-            "timeout": duration,
-            "limits": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 } },
+    definitions.insert("trigger".to_owned(), trigger_schema());
+
+    let document = json!({
+        "id": { "type": ["string", "null"], "pattern": "^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "not": { "const": "twilio" } },
+        "label": text,
+        "name": text,
+        "description": text,
+        "detail": text,
+        "triggers": { "type": ["array", "null"], "items": { "$ref": "#/$defs/trigger" } },
+        "tasks": list,
+        "actions": list,
+        "inputs": { "type": ["array", "object", "null"] },
+        "outputs": {
+            "type": ["array", "null"],
+            "items": with_foreign_keys(json!({ "name": { "type": "string" }, "value": true, "label": true,
+                "description": true, "type": true }), &["name", "value"]),
         },
+        "on_complete": { "$ref": "#/$defs/target" },
+        "on_complete_flow_id": { "$ref": "#/$defs/target" },
+        "on_end": { "enum": ["hangup", "hold", null] },
+        "media": { "enum": ["auto", "always", null] },
+        "resume_phrase": text,
+        "retry": { "$ref": "#/$defs/retry" },
+        "maxRetries": { "type": ["integer", "null"], "minimum": 0 },
+        "timeout": { "$ref": "#/$defs/duration" },
+        "limits": limits(),
+        "type": true,
+    });
+    let mut schema = Map::new();
+    schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    schema.insert("$id".to_owned(), json!("https://holdline.dev/schema/workflow.schema.json"));
+    schema.insert("title".to_owned(), json!("Holdline workflow"));
+    schema.extend(with_foreign_keys(document, &[]));
+    schema.insert("oneOf".to_owned(), json!([{ "required": ["tasks"] }, { "required": ["actions"] }]));
+    let both = [
+        one_name("label", "name"),
+        one_name("description", "detail"),
+        one_name("on_complete", "on_complete_flow_id"),
+        one_name("retry", "maxRetries"),
+    ];
+    schema.insert("allOf".to_owned(), Value::Array(both.into()));
+    schema.insert("$defs".to_owned(), Value::Object(definitions));
+    Value::Object(schema)
+}
+
+/// An object of these keys and the author's own `x-…`.
+fn object(properties: Value, required: &[&str]) -> Value {
+    json!({
+        "type": "object",
+        "required": required,
+        "properties": properties,
         "patternProperties": { "^x-": true },
-        "$defs": definitions,
+        "additionalProperties": false,
+    })
+}
+
+/// With what other systems export too: ignored, or refused unless it is empty.
+fn with_foreign_keys(mut properties: Value, required: &[&str]) -> Map<String, Value> {
+    for key in parse::IGNORED_KEYS {
+        properties[*key] = Value::Bool(true);
+    }
+    for key in parse::REFUSED_KEYS {
+        properties[*key] = json!({ "enum": [null, "", [], {}] });
+    }
+    match object(properties, required) {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+fn trigger_schema() -> Value {
+    let types: Vec<String> = trigger::TABLE.iter().map(|declared| pattern(declared.name)).collect();
+    let text = json!({ "type": ["string", "null"] });
+    let properties = json!({
+        "type": { "type": "string", "pattern": types.join("|") },
+        "name": text,
+        "label": text,
+        "id": text,
+        "parameters": { "type": ["object", "null"] },
+        "option": { "type": ["object", "null"] },
+        "description": true,
+        "timeout": true,
+        "maxRetries": true,
+    });
+    let of_types = trigger::TABLE.iter().map(|declared| {
+        let of = parameters(declared.about, declared.parameters);
+        json!({
+            "if": { "properties": { "type": { "pattern": pattern(declared.name) } }, "required": ["type"] },
+            "then": { "properties": { "parameters": of, "option": of } },
+        })
+    });
+    let mut trigger = with_foreign_keys(properties, &["type"]);
+    trigger.insert("allOf".to_owned(), of_types.collect());
+    Value::Object(trigger)
+}
+
+/// By the limits' own names, so that a new one is here too.
+fn limits() -> Value {
+    let names = serde_json::to_value(Limits::default()).unwrap_or_default();
+    let names = names.as_object().into_iter().flat_map(Map::keys);
+    let of = |name: &String| (name.clone(), json!({ "type": "integer", "minimum": 1 }));
+    json!({
+        "type": ["object", "null"],
+        "properties": names.map(of).collect::<Map<String, Value>>(),
+        "patternProperties": { "^x-": true },
+        "additionalProperties": false,
     })
 }
 
@@ -155,6 +214,37 @@ pub fn table() -> String {
     text
 }
 
+/// All actions at a glance, as one Markdown table whose rows lead to their parts of [`table`].
+pub fn overview() -> String {
+    let mut text = String::from("| type | | | parameters |\n|---|---|---|---|\n");
+    for declared in action::declared() {
+        let anchor: String = declared
+            .name
+            .chars()
+            .filter(|letter| letter.is_alphanumeric() || "_-".contains(*letter))
+            .collect();
+        let marks = [(declared.needs_call, "M"), (declared.waits, "W")];
+        let marks: Vec<&str> = marks.into_iter().filter_map(|(is, mark)| is.then_some(mark)).collect();
+        let shown = declared.parameters.iter().filter(|parameter| !matches!(parameter.shape, Shape::Ignored));
+        let names: Vec<String> = shown
+            .map(|parameter| match parameter.required {
+                true => format!("**`{}`**", parameter.name),
+                false => format!("`{}`", parameter.name),
+            })
+            .collect();
+        let _ = writeln!(
+            text,
+            "| [`{}`](actions.md#{}) | {} | {} | {} |",
+            declared.name,
+            anchor.to_lowercase(),
+            marks.join(" "),
+            declared.about,
+            names.join(", ")
+        );
+    }
+    text
+}
+
 /// With `/vN` wherever other systems write it.
 fn pattern(name: &str) -> String {
     let parts: Vec<String> = name.split('/').map(|part| format!("{part}(/v[0-9]+)?")).collect();
@@ -192,14 +282,16 @@ fn parameters(about: &str, declared: &[Parameter]) -> Value {
         "type": ["object", "null"],
         "properties": properties,
         "required": required,
+        "patternProperties": { "^x-": true },
         "additionalProperties": false,
     })
 }
 
 fn shape(shape: &Shape) -> Value {
-    let or_dynamic = |plain: Value| json!({ "anyOf": [plain, { "$ref": "#/$defs/dynamic" }] });
+    let or_dynamic =
+        |plain: Value| json!({ "anyOf": [plain, { "$ref": "#/$defs/dynamic" }, { "type": "null" }] });
     match shape {
-        Shape::Text => json!({ "type": "string" }),
+        Shape::Text => json!({ "type": ["string", "null"] }),
         Shape::Flag => or_dynamic(json!({ "type": "boolean" })),
         Shape::Integer { min, max } => {
             or_dynamic(json!({ "type": "integer", "minimum": min, "maximum": max }))
@@ -208,7 +300,7 @@ fn shape(shape: &Shape) -> Value {
             or_dynamic(json!({ "type": "number" }))
         }
         Shape::Number { min, max } => or_dynamic(json!({ "type": "number", "minimum": min, "maximum": max })),
-        Shape::Millis { .. } | Shape::Seconds { .. } => json!({ "type": ["string", "number"] }),
+        Shape::Millis { .. } | Shape::Seconds { .. } => json!({ "type": ["string", "number", "null"] }),
         Shape::OneOf(words) => or_dynamic(json!({ "enum": words })),
         Shape::ListOf(inner) => or_dynamic(json!({ "type": "array", "items": self::shape(inner) })),
         Shape::MapOf(inner) => {
@@ -216,12 +308,12 @@ fn shape(shape: &Shape) -> Value {
         }
         Shape::Object(declared) => or_dynamic(parameters("", declared)),
         Shape::Target | Shape::Workflow => json!({ "$ref": "#/$defs/target" }),
-        Shape::Actions => json!({ "$ref": "#/$defs/actions" }),
+        Shape::Actions => json!({ "anyOf": [{ "$ref": "#/$defs/actions" }, { "type": "null" }] }),
         Shape::ActionsOrWorkflow => {
             json!({ "anyOf": [{ "$ref": "#/$defs/actions" }, { "type": ["string", "null"] }] })
         }
         Shape::Keys { max, .. } => or_dynamic(json!({ "type": "string", "maxLength": max })),
-        Shape::Expression => json!({ "type": ["string", "boolean"] }),
+        Shape::Expression => json!({ "type": ["string", "boolean", "null"] }),
         Shape::Any | Shape::Ignored => json!({}),
     }
 }
@@ -254,13 +346,13 @@ fn words(shape: &Shape) -> String {
     }
 }
 
-fn retry(duration: &Value) -> Value {
+fn retry() -> Value {
     let classes = json!({ "type": "array", "items": {
         "enum": ["invalid", "unavailable", "timeout", "rejected", "limit", "canceled", "internal"]
     } });
+    let duration = json!({ "$ref": "#/$defs/duration" });
     json!({
-        "type": "object",
-        "additionalProperties": false,
+        "type": ["object", "null"],
         "properties": {
             "attempts": { "type": "integer", "minimum": 1 },
             "initial": duration,
@@ -270,5 +362,27 @@ fn retry(duration: &Value) -> Value {
             "non_retryable": classes,
             "retryable": classes,
         },
+        "patternProperties": { "^x-": true },
+        "additionalProperties": false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_schema_has_every_key_that_the_parser_knows_and_no_other() {
+        let schema = schema();
+        let of = |place: &str| -> BTreeSet<String> {
+            schema.pointer(place).and_then(Value::as_object).unwrap().keys().cloned().collect()
+        };
+        let foreign = parse::IGNORED_KEYS.iter().chain(parse::REFUSED_KEYS);
+        let known = |own: &[&str], more: &str| -> BTreeSet<String> {
+            own.iter().chain(foreign.clone()).copied().chain([more]).map(str::to_owned).collect()
+        };
+        assert_eq!(of("/properties"), known(parse::DOCUMENT_KEYS, "type"));
+        assert_eq!(of("/$defs/action/properties"), known(parse::ACTION_KEYS, "description"));
+    }
 }

@@ -26,6 +26,9 @@ pub struct Script {
     pub timeout_ms: Option<u64>,
     /// The configured limits, lowered by the document's own.
     pub limits: Limits,
+    /// What holds where neither an action nor the document says otherwise.
+    #[serde(default)]
+    pub defaults: Defaults,
     /// Of times that name no zone of their own: the configured one.
     #[serde(default = "utc")]
     pub timezone: String,
@@ -113,6 +116,36 @@ pub struct Retry {
     pub jitter: f64,
     pub non_retryable: Vec<ErrorClass>,
     pub retryable: Vec<ErrorClass>,
+}
+
+/// What a server's configuration says about all of its workflows. A script keeps it, as it keeps its limits: a run goes on
+/// with the policy with which it began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Defaults {
+    /// Of main workflows; and what the keys that a document's own `retry` leaves out begin from.
+    pub retry: Retry,
+    /// Of actions that ask other systems, per attempt.
+    pub timeout_ms: u64,
+}
+
+/// The house's own, for whoever configures nothing.
+pub static DEFAULTS: Defaults = Defaults {
+    retry: Retry {
+        attempts: 3,
+        initial_ms: 10_000,
+        factor: 2.0,
+        max_ms: 60_000,
+        jitter: 0.1,
+        non_retryable: Vec::new(),
+        retryable: Vec::new(),
+    },
+    timeout_ms: 30_000,
+};
+
+impl Default for Defaults {
+    fn default() -> Defaults {
+        DEFAULTS.clone()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -113,7 +113,7 @@ impl State {
     pub fn apply(&mut self, fact: &RunFact) {
         match fact {
             // The first is the only one that begins, and made this state; what is forgotten is for those who look.
-            RunFact::Begun(_) | RunFact::Forgotten { .. } => {}
+            RunFact::Begun(_) | RunFact::Forgotten { .. } | RunFact::RetriedAs { .. } => {}
             RunFact::Stepped { at, start, end } => {
                 let (stack, index) = self.cursor();
                 let step = self.start(*at, start);

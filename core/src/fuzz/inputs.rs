@@ -209,7 +209,8 @@ pub fn perform(stage: &mut Stage, step: Move) {
             }
         }
         Move::Wait { x, w } => {
-            stage.ask(Request::Wait { x: u32::from(x % 4), w: u32::from(w) });
+            let waited_s = Some(u64::from(w)).filter(|_| x % 2 == 0);
+            stage.ask(Request::Wait { x: u32::from(x % 4), w: u32::from(w), waited_s });
         }
         Move::Status(number) => {
             let status = STATUSES.get(usize::from(number) % STATUSES.len());

@@ -308,8 +308,8 @@ impl Stage {
                 let report = self.run.take(self.now, &posture, event);
                 self.owed.push_back(Input::Took { turn, report });
             }
-            Effect::WaitTurn { ask, exchange, turn } => {
-                let verbs = self.run.wait_turn(self.now, turn + 1);
+            Effect::WaitTurn { ask, exchange, turn, waited_s } => {
+                let verbs = self.run.wait_turn(self.now, turn, waited_s);
                 self.owed.push_back(Input::Waited { ask, exchange, turn, verbs });
             }
             Effect::Answer { ask, answer } => {
@@ -468,5 +468,6 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Conference(_) => "conference",
         Verb::Enqueue { .. } => "enqueue",
         Verb::StartRecording { .. } | Verb::StopRecording => "recording",
+        Verb::Leave => "leave",
     }
 }

@@ -12,8 +12,11 @@ pub const WAIT_MS: u32 = 500;
 /// What a beep is unless somebody says otherwise.
 pub const BEEP_HZ: u32 = 1000;
 pub const BEEP_MS: u32 = 500;
+/// What a beep may be: lower is no sound, higher is beyond what a telephone carries.
+pub const BEEP_HZ_MIN: u32 = 20;
+pub const BEEP_HZ_MAX: u32 = 3400;
 /// A beep longer than this is a mistake.
-pub const BEEP_MS_MAX: u32 = 10_000;
+pub const BEEP_MS_MAX: u32 = 60_000;
 
 const DURATION_MS: std::ops::RangeInclusive<u32> = 100..=1000;
 const INTERVAL_MS_MAX: u32 = 5000;
@@ -41,7 +44,9 @@ pub enum ToneError {
     Duration(u32),
     #[error("the interval between digits must be at most {INTERVAL_MS_MAX} ms, not {0}")]
     Interval(u32),
-    #[error("a beep must be of 100 to 3400 Hz and at most {BEEP_MS_MAX} ms, not {hz} Hz and {ms} ms")]
+    #[error(
+        "a beep must be of {BEEP_HZ_MIN} to {BEEP_HZ_MAX} Hz and at most {BEEP_MS_MAX} ms, not {hz} Hz and {ms} ms"
+    )]
     Beep { hz: u32, ms: u32 },
 }
 
@@ -77,7 +82,7 @@ pub fn digits(digits: &str, duration_ms: u32, interval_ms: u32) -> Result<Vec<u8
 }
 
 pub fn beep(hz: u32, ms: u32) -> Result<Vec<u8>, ToneError> {
-    if !(100..=3400).contains(&hz) || ms > BEEP_MS_MAX {
+    if !(BEEP_HZ_MIN..=BEEP_HZ_MAX).contains(&hz) || ms > BEEP_MS_MAX {
         return Err(ToneError::Beep { hz, ms });
     }
     let mut sound = Vec::new();

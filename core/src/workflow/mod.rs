@@ -145,6 +145,11 @@ impl Workflow {
         view
     }
 
+    /// The runs that it has called and still knows.
+    pub fn children_views(&self) -> Vec<Value> {
+        self.run.children_views()
+    }
+
     pub fn waiting(&self) -> Option<&Waiting> {
         self.waiting.as_ref()
     }

@@ -340,7 +340,7 @@ fn a_caller_in_a_queue_is_never_hung_up_on_for_a_number() {
     let mut stage =
         call(r#"{"tasks": [{"name": "line", "type": "queue_join", "parameters": {"queue": "sales"}}]}"#);
     for x in [0, 1, 7] {
-        assert!(brief(&stage.ask(Request::Wait { x, w: 0 }).unwrap()).starts_with("wait"));
+        assert!(brief(&stage.ask(Request::Wait { x, w: 0, waited_s: None }).unwrap()).starts_with("wait"));
     }
 }
 

@@ -1,11 +1,14 @@
 //! On a line that asks for documents: verbs, look-ahead, Gathers.
 
 use crate::stage::*;
+use holdline_core::WorkflowId;
 use holdline_core::document::Verb;
-use holdline_core::flow::script::{MediaPreference, OnEnd};
+use holdline_core::flow::flows::Flows;
+use holdline_core::flow::script::{MediaPreference, OnEnd, Script};
 use holdline_core::notice::LineAnswer;
 use holdline_core::scene::*;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[test]
 fn a_flow_of_verbs_goes_out_in_one_document_and_is_done_when_the_network_is_back() {
@@ -333,20 +336,71 @@ fn a_wait_flow_turns_and_the_same_turn_says_the_same() {
     let mut stage = Stage::of(json!([{"type": "queue_join", "with": {"queue": "q", "wait_flow": wait}}]));
     stage.proceed(Line::Asking);
     let now = stage.now;
-    let first = stage.run.wait_turn(now, 1);
-    assert_eq!((first.len(), stage.run.wait_turn(now, 2).len()), (10, 2));
-    assert_eq!(stage.run.wait_turn(now, 3), first);
+    let first = stage.run.wait_turn(now, 0, None);
+    assert_eq!((first.len(), stage.run.wait_turn(now, 1, Some(7)).len()), (10, 2));
+    assert_eq!(stage.run.wait_turn(now, 2, Some(70_000)), first);
     stage.back(LineAnswer::Queued { result: "bridged".into(), wait_seconds: None });
     assert_eq!(stage.entry(0)["output"]["skipped"], json!(["b"]));
     assert_eq!(stage.var("k"), Value::Null);
 
     let mut stage = Stage::of(json!([{"type": "queue_join", "with": {"queue": "q"}}]));
     stage.proceed(Line::Asking);
-    assert_eq!(stage.run.wait_turn(now, 1), [Verb::Pause { seconds: 5 }]);
+    assert_eq!(stage.run.wait_turn(now, 0, None), [Verb::Pause { seconds: 5 }]);
+}
 
+#[test]
+fn a_callers_name_of_ten_kilobytes_is_said_whole_and_as_text() {
+    let name = "\"/><Hangup/>${call.sid}$${=1+1}".repeat(330);
+    assert!(name.len() > 10_000);
+    let mut stage = Stage::of(json!([{"type": "talk", "with": {"text": "Hello ${call.caller_name}"}}]));
+    stage.take(Event::Learned { name: "call.caller_name".into(), value: json!(name) });
+    assert!(
+        matches!(&stage.verbs()[..], [Verb::Say(say)] if say.text == format!("Hello {name}") && !say.ssml)
+    );
+}
+
+#[derive(Debug)]
+struct Book(Script);
+
+impl Flows for Book {
+    fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
+        (id.0 == "music").then(|| Arc::new(self.0.clone()))
+    }
+}
+
+#[test]
+fn a_wait_flow_may_be_a_workflow_and_the_caller_in_the_queue_may_be_a_childs() {
+    let music = Book(script(&json!([{"type": "play", "with": {"stream_urls": ["u"]}}])));
     let mut stage = Stage::of(json!([{"type": "queue_join", "with": {"queue": "q", "wait_flow": "music"}}]));
+    stage.run.bind(Arc::new(music));
     stage.proceed(Line::Asking);
-    assert_eq!(stage.run.wait_workflow(), Some("music"));
-    let music = nodes(&json!([{"type": "play", "with": {"stream_urls": ["u"]}}]));
-    assert_eq!(stage.run.wait_turn_of(now, 5, &music), [Verb::Play { url: "u".into() }]);
+    assert_eq!(stage.run.wait_turn(stage.now, 5, None), [Verb::Play { url: "u".into() }]);
+
+    let line = Book(script(&json!([{"type": "queue_join", "with": {"queue": "q", "wait_flow": [
+        {"type": "talk", "with": {"text": "hold"}}
+    ]}}])));
+    let mut stage = Stage::of(json!([{"type": "subflow", "with": {"workflow": "music"}}]));
+    stage.run.bind(Arc::new(line));
+    stage.proceed(Line::Asking);
+    assert!(matches!(&stage.run.wait_turn(stage.now, 0, None)[..], [Verb::Say(say)] if say.text == "hold"));
+}
+
+#[test]
+fn a_wait_longer_than_its_timeout_leaves_the_queue_and_no_silence_outlasts_it() {
+    let joins = json!([{"type": "queue_join", "name": "q", "with": {"queue": "q", "timeout": 30_000, "wait_flow": [
+        {"type": "sleep", "with": {"duration": 20_000}}
+    ]}}]);
+    let mut stage = Stage::of(joins);
+    stage.proceed(Line::Asking);
+    let hears = |stage: &Stage, waited_s| stage.run.wait_turn(stage.now, 1, waited_s);
+    assert_eq!(hears(&stage, Some(9)), [Verb::Pause { seconds: 20 }]);
+    assert_eq!(hears(&stage, Some(24)), [Verb::Pause { seconds: 6 }]);
+    assert_eq!(hears(&stage, Some(30)), [Verb::Leave]);
+    // A network that says nothing of it: the time since the caller came here, also after a crash.
+    assert_eq!(hears(&stage, None), [Verb::Pause { seconds: 20 }]);
+    stage.now.wall_ms += 31_000;
+    stage.crash();
+    assert_eq!(hears(&stage, None), [Verb::Leave]);
+    stage.back(LineAnswer::Queued { result: "leave".into(), wait_seconds: Some(31) });
+    assert_eq!(stage.var("q"), json!({"result": "timeout", "wait_seconds": 31}));
 }

@@ -6,6 +6,7 @@ use holdline_core::WorkflowId;
 use holdline_core::fact::RunFact;
 use holdline_core::flow::again::{NotAgain, again};
 use holdline_core::flow::flows::Flows;
+use holdline_core::flow::moments::Follower;
 use holdline_core::flow::script::{Output, Script};
 use holdline_core::flow::{Run, RunSpec};
 use holdline_core::scene::*;
@@ -430,7 +431,7 @@ fn a_subflow_is_a_run_of_its_own_inside_its_parent() {
     assert_eq!(stage.run.children_views()[0]["end_reason"], "completed");
 
     let stage = start(json!([{"type": "terminate", "with": {"message": "enough"}}]));
-    assert_eq!((log(&stage).as_str(), stage.over().reason), (".", EndReason::Completed));
+    assert_eq!((log(&stage).as_str(), stage.over().reason), ("8.", EndReason::Completed));
     assert_eq!(stage.run.children_views()[0]["end_detail"], "enough");
     let stage = start(json!([{"type": "loopBreak"}]));
     assert_eq!(
@@ -481,4 +482,36 @@ fn an_end_is_followed_by_its_successor_once_for_every_reason() {
             assert!(stage.follow.is_empty());
         }
     }
+}
+
+#[test]
+fn a_followed_run_names_the_steps_of_those_inside_it() {
+    let (inner, book) = (script(&json!([add("in"), {"type": "block", "name": "held"}])), BTreeMap::new());
+    let mut stage =
+        Stage::with(api(json!([{"type": "subflow", "name": "child", "with": {"workflow": "inner"}}])));
+    stage.flows =
+        Some(Arc::new(Book(book.into_iter().chain([("inner".to_owned(), Arc::new(inner))]).collect())));
+    stage.proceed(Line::Absent);
+    stage.take(Event::End { reason: EndReason::Stopped, detail: None });
+    let mut follower = Follower::default();
+    let told: Vec<String> = stage
+        .facts
+        .iter()
+        .filter_map(|fact| follower.follow(fact))
+        .map(|(run, (word, said))| {
+            let action = said.get("action").map(|action| action["type"].as_str().unwrap_or_default());
+            let whose = if run == stage.run.id() { "" } else { "inner " };
+            format!("{whose}{word} {}", action.unwrap_or_default()).trim_end().to_owned()
+        })
+        .collect();
+    let expected = [
+        "flow_began",
+        "step_began subflow",
+        "inner flow_began",
+        "inner step variable_set",
+        "inner step_began block",
+        "inner flow_over",
+        "flow_over",
+    ];
+    assert_eq!(told, expected);
 }

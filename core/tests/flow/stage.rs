@@ -91,6 +91,7 @@ pub fn script(actions: &Value) -> Script {
         retry: None,
         timeout_ms: None,
         limits: Limits::default(),
+        defaults: Defaults::default(),
         timezone: UTC.to_owned(),
         extra: Map::new(),
     }
@@ -326,5 +327,6 @@ fn brief_verb(verb: &Verb) -> String {
         Verb::Enqueue { queue } => format!("enqueue {queue}"),
         Verb::StartRecording { channels } => format!("network records {channels}ch"),
         Verb::StopRecording => "network stops recording".to_owned(),
+        Verb::Leave => "leave".to_owned(),
     }
 }

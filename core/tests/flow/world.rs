@@ -2,6 +2,7 @@
 
 use crate::stage::*;
 use holdline_core::flow::RunSpec;
+use holdline_core::flow::script::{Defaults, Retry};
 use holdline_core::http::*;
 use holdline_core::scene::*;
 use holdline_core::secret;
@@ -226,6 +227,43 @@ fn an_attempt_that_takes_too_long_is_a_timeout_by_the_nearest_bound() {
         assert_eq!(stage.run.over(), None);
         stage.after_ms(1);
         assert_eq!(stage.entry(0)["error"]["class"], "timeout");
+    }
+}
+
+#[test]
+fn the_nearest_word_on_retries_and_timeouts_counts_configured_document_action() {
+    let asks = json!({"type": "http/request", "with": {"url": "http://x"}});
+    let own = json!({"type": "http/request", "with": {"url": "http://x"}, "timeout_ms": 700, "retry": {
+        "attempts": 4, "initial_ms": 3, "factor": 1.0, "max_ms": 3, "jitter": 0.0, "non_retryable": [], "retryable": []
+    }});
+    let configured = Defaults {
+        retry: Retry { attempts: 2, initial_ms: 500, jitter: 0.0, ..Defaults::default().retry },
+        timeout_ms: 900,
+    };
+    let document = Retry { attempts: 3, initial_ms: 40, ..configured.retry.clone() };
+    for (action, document, attempts, waits_ms, timeout_ms) in [
+        (&asks, None, 2, 500, 900),
+        (&asks, Some((document.clone(), 800)), 3, 40, 800),
+        (&own, Some((document, 800)), 4, 3, 700),
+    ] {
+        let mut spec = about(ReferenceKind::Api, json!([action]));
+        let script = std::sync::Arc::get_mut(&mut spec.script).unwrap();
+        script.defaults = configured.clone();
+        (script.retry, script.timeout_ms) = document.unzip();
+        let mut stage = Stage::with(spec);
+        stage.proceed(Line::Absent);
+        assert_eq!(stage.asked().timeout_ms, timeout_ms);
+        stage.fetched(Err(NoReply { class: ErrorClass::Unavailable, message: "m".into() }));
+        stage.after_ms(waits_ms - 1);
+        assert!(stage.errands().is_empty());
+        stage.after_ms(1);
+        for _ in 1..attempts {
+            assert_eq!(stage.run.over(), None);
+            stage.fetched(Err(NoReply { class: ErrorClass::Unavailable, message: "m".into() }));
+            stage.after_ms(1000);
+        }
+        assert_eq!(stage.entry(0)["attempts"], attempts);
+        assert_eq!(stage.over().reason, EndReason::Failed);
     }
 }
 

@@ -244,6 +244,7 @@ impl Reader {
             muted: self.flag(element, "muted", false),
             starts: self.flag(element, "startConferenceOnEnter", true),
             ends: self.flag(element, "endConferenceOnExit", false),
+            wait: element.attribute("waitUrl").map(str::to_owned),
             record: recorded(element),
             recording: self.callback(element, "recordingStatusCallback", "recordingStatusCallbackMethod"),
             send_digits: element.attribute("sendDigits").map(str::to_owned),

@@ -53,6 +53,11 @@ impl Display for Verb {
                         NounKind::Conference => "conference ",
                     };
                     write!(f, "{kind}{}", clipped(&noun.name))?;
+                    match noun.wait.as_deref() {
+                        None => {}
+                        Some("") => f.write_str(" in silence")?,
+                        Some(url) => write!(f, " with {}", short_url(url))?,
+                    }
                 }
                 Ok(())
             }

@@ -114,6 +114,8 @@ pub struct Noun {
     pub record: bool,
     pub recording: Option<Callback>,
     pub send_digits: Option<String>,
+    /// Of a conference: what is heard until it starts. Empty is silence; none is the network's own music.
+    pub wait: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,6 +69,10 @@ impl<S: Stage> Player<'_, S> {
                     self.put(at, Delivery::Binary(knock));
                 }
             }
+            SocketAct::TakesNothing(span) => {
+                self.stage.socket_stalls(knock, true);
+                self.put(self.now + span, Delivery::Takes(knock));
+            }
             SocketAct::Stops => {
                 let stop = json!({"event": "stop", "sequenceNumber": sequence, "streamSid": RAW_STREAM,
                     "stop": {"accountSid": "AC", "callSid": self.call}});

@@ -5,7 +5,7 @@
 use super::props::{
     self, Elsewhere, INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS,
 };
-use super::{HouseConfig, Knock, News, Stage, WireRequest};
+use super::{HouseConfig, Knock, News, SETTLES, Stage, WireRequest};
 use crate::network::rest::ApiReply;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::future::BoxFuture;
@@ -32,7 +32,7 @@ use holdline_core::workflow::Workflow;
 use holdline_core::workflow::outbox::OutboxConfig;
 use holdline_core::{CallId, Now, RunId, Tick};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -331,6 +331,30 @@ impl Stage for ActorStage {
         }
     }
 
+    fn socket_stalls(&mut self, socket: Knock, stalls: bool) {
+        if let Some(socket) = self.world.sockets.borrow().get(&socket) {
+            socket.do_send(Incoming::Stalls(stalls));
+        }
+    }
+
+    fn panic(&mut self, call: CallId) {
+        self.world.calls.do_send(call_registry::Provoke(call));
+    }
+
+    fn drain(&mut self) {
+        self.world.calls.do_send(call_registry::Drain);
+    }
+
+    fn hand_over(&mut self) {
+        self.world.calls.do_send(call_registry::HandOver);
+    }
+
+    async fn stand_still(&mut self, span: Duration) {
+        tokio::time::advance(span).await;
+        // Paused time goes on when nothing is left to be done.
+        tokio::time::sleep(SETTLES).await;
+    }
+
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool) {
         let (door, says) = (self.world.door.clone(), self.says.clone());
         actix::spawn(async move {
@@ -457,6 +481,8 @@ enum Incoming {
     Text(String),
     Binary,
     Close,
+    /// The other end takes nothing, or takes messages again. What it says is still heard.
+    Stalls(bool),
 }
 
 /// A socket without its bytes: what the carrier does between a real one and the session.
@@ -473,6 +499,9 @@ struct PlaySocket {
     told_dropped: u64,
     sent: u32,
     is_closed: bool,
+    stalls: bool,
+    /// What it was given and can't send.
+    held: VecDeque<SocketOut>,
 }
 
 /// Tells the session that the socket is gone, however it goes.
@@ -513,6 +542,8 @@ impl PlaySocket {
             told_dropped: 0,
             sent: 0,
             is_closed: false,
+            stalls: false,
+            held: VecDeque::new(),
         }
     }
 
@@ -578,6 +609,31 @@ impl PlaySocket {
         }
     }
 
+    fn send(&mut self, out: SocketOut, ctx: &mut Context<Self>) {
+        match out {
+            SocketOut::Send(out) => {
+                let mut text = String::new();
+                self.conversation.write(&out, &mut text);
+                self.says.say(News::SocketText { socket: self.knock, text });
+                self.sent += 1;
+                if self.sent >= SENT_LOT
+                    && let Some(Farewell { session, stream }) = &self.session
+                {
+                    let count = std::mem::take(&mut self.sent);
+                    session.post(Mail::SocketSent { stream: *stream, count });
+                }
+            }
+            SocketOut::Close(code) => self.close(code, ctx),
+            SocketOut::Credit(frames) => {
+                let mut admitted = Vec::new();
+                self.window.credit(frames, &mut admitted);
+                for input in admitted {
+                    self.tell(input, ctx);
+                }
+            }
+        }
+    }
+
     fn close(&mut self, code: u16, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.is_closed, true) {
             self.says.say(News::SocketClosed { socket: self.knock, code: Some(code) });
@@ -620,6 +676,14 @@ impl Handler<Incoming> for PlaySocket {
                 self.heard(heard, ctx);
             }
             Incoming::Close => ctx.stop(),
+            Incoming::Stalls(stalls) => {
+                self.stalls = stalls;
+                while !self.stalls
+                    && let Some(out) = self.held.pop_front()
+                {
+                    self.send(out, ctx);
+                }
+            }
         }
     }
 }
@@ -628,27 +692,10 @@ impl Handler<SocketOut> for PlaySocket {
     type Result = ();
 
     fn handle(&mut self, out: SocketOut, ctx: &mut Self::Context) {
-        match out {
-            SocketOut::Send(out) => {
-                let mut text = String::new();
-                self.conversation.write(&out, &mut text);
-                self.says.say(News::SocketText { socket: self.knock, text });
-                self.sent += 1;
-                if self.sent >= SENT_LOT
-                    && let Some(Farewell { session, stream }) = &self.session
-                {
-                    let count = std::mem::take(&mut self.sent);
-                    session.post(Mail::SocketSent { stream: *stream, count });
-                }
-            }
-            SocketOut::Close(code) => self.close(code, ctx),
-            SocketOut::Credit(frames) => {
-                let mut admitted = Vec::new();
-                self.window.credit(frames, &mut admitted);
-                for input in admitted {
-                    self.tell(input, ctx);
-                }
-            }
+        if self.stalls && !matches!(out, SocketOut::Credit(_)) {
+            self.held.push_back(out);
+        } else {
+            self.send(out, ctx);
         }
     }
 }

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Names one request or one socket of the play.
 pub type Knock = u64;
 
+/// After a leap of time: until all that was late is done.
+const SETTLES: Duration = Duration::from_millis(1);
+
 /// One house, in virtual time.
 #[expect(async_fn_in_trait, reason = "a stage is performed where it is made, on one thread")]
 pub trait Stage {
@@ -26,6 +29,16 @@ pub trait Stage {
     fn socket_binary(&mut self, socket: Knock);
     /// `None` is an end without a close frame.
     fn socket_close(&mut self, socket: Knock, code: Option<u16>);
+    /// The other end of a socket takes nothing from now on, or takes messages again.
+    fn socket_stalls(&mut self, socket: Knock, stalls: bool);
+    /// The session of this call panics.
+    fn panic(&mut self, call: CallId);
+    /// No new calls from now on.
+    fn drain(&mut self);
+    /// The process is about to go: every live stream is closed.
+    fn hand_over(&mut self);
+    /// Nothing runs for so long: time passes in one leap, and what was due is late. It takes a millisecond longer.
+    async fn stand_still(&mut self, span: Duration);
     /// Somebody asks for a call's end by the control API.
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool);
     /// The network's REST API answers what [`News::AsksNetwork`] asked; `None`: nobody is there.

@@ -9,18 +9,16 @@ use futures_util::future::BoxFuture;
 use holdline_actors::door::FlowBook;
 use holdline_actors::port::audio::{Audio, Loaded};
 use holdline_actors::port::recording::{RecordingFile, Recordings};
+use holdline_core::WorkflowId;
 use holdline_core::call::{CallConfig, RestConfig};
-use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::FrontConfig;
 use holdline_core::http::{Body, Endpoint, Errand, HttpReply, NoReply, Outcome, ReplyBody};
 use holdline_core::media::{playout::PlayoutConfig, tone};
 use holdline_core::provider::twilio::signature::Keys;
-use holdline_core::provider::twilio::token::stream_token;
-use holdline_core::provider::twilio::twiml;
 use holdline_core::scene::{ErrorClass, Sound};
-use holdline_core::{CallId, WorkflowId};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,19 +93,45 @@ fn hum(name: &str) -> Vec<u8> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tape;
 
-/// Other systems: each takes what it is told and says `{"ok": true}`, but for those whose name says that they are gone.
+/// Other systems: each takes what it is told and answers in its own form, but for those whose name says that they are
+/// gone.
 pub struct Elsewhere;
 
 impl Elsewhere {
     pub fn answer(errand: &Errand) -> Outcome {
-        let gone = matches!(errand, Errand::Http(call) if matches!(&call.endpoint, Endpoint::Url(url) if url.contains("missing")));
-        if gone {
-            let message = "nobody is there".to_owned();
-            return Err(NoReply { class: ErrorClass::Unavailable, message });
-        }
-        let body = ReplyBody::Json(serde_json::json!({ "ok": true }));
-        Ok(HttpReply { status: 200, headers: BTreeMap::new(), body })
+        let answer = match errand {
+            Errand::Mail(_) => json!({}),
+            Errand::Http(call) => match &call.endpoint {
+                Endpoint::Url(url) if url.contains("missing") => {
+                    let message = "nobody is there".to_owned();
+                    return Err(NoReply { class: ErrorClass::Unavailable, message });
+                }
+                Endpoint::Url(_) | Endpoint::Operator(_) => json!({ "ok": true }),
+                Endpoint::OpenAi(_) => chatted(&call.body),
+                Endpoint::Salesforce(_) => json!({ "id": "00T000000000001", "success": true }),
+                Endpoint::Twilio(_) => {
+                    json!({ "sid": "SM00000000000000000000000000000001", "status": "queued" })
+                }
+            },
+        };
+        Ok(HttpReply { status: 200, headers: BTreeMap::new(), body: ReplyBody::Json(answer) })
     }
+}
+
+/// A model that says what it was told last, and hangs up on those who say goodbye.
+fn chatted(body: &Body) -> Value {
+    let last = match body {
+        Body::Json(asked) => asked.pointer("/messages").and_then(Value::as_array).and_then(|all| all.last()),
+        _ => None,
+    };
+    let told = last.and_then(|message| message.get("content")?.as_str()).unwrap_or("");
+    let goodbye = if told.to_lowercase().contains("bye") { " Goodbye!" } else { "" };
+    let message = json!({ "role": "assistant", "content": format!("I heard: {told}.{goodbye}") });
+    json!({
+        "model": "pretend",
+        "choices": [{ "message": message, "finish_reason": "stop" }],
+        "usage": { "total_tokens": told.len() },
+    })
 }
 
 /// The account at the pretend network; its token is the one that signs.
@@ -214,22 +238,5 @@ pub fn front_config(config: &HouseConfig) -> FrontConfig {
         bare_streams: config.bare_streams,
         default_workflow: config.default_workflow.clone(),
         own_hosts: Vec::new(),
-    }
-}
-
-pub fn render(call: &CallId, workflow: &WorkflowId, plan: &Plan) -> String {
-    let token = match plan.ending {
-        Ending::Stream { .. } => Some(stream_token(&INSTANCE_KEY, call, plan.exchange)),
-        _ => None,
-    };
-    twiml::render(plan, &links(workflow, &call.0), token.as_deref())
-}
-
-pub fn links(workflow: &WorkflowId, call: &str) -> Links {
-    Links {
-        origin: ORIGIN.to_owned(),
-        workflow: workflow.0.clone(),
-        call: call.to_owned(),
-        return_fragment: RETURN_FRAGMENT.to_owned(),
     }
 }

@@ -40,6 +40,16 @@ pub enum Act {
     Crash {
         down: Duration,
     },
+    /// The session of the story's call panics.
+    Panics,
+    /// No new calls from now on.
+    Drains,
+    /// The process closes its streams and goes; another one takes over.
+    HandsOver,
+    /// The process gets no time.
+    StandsStill {
+        span: Duration,
+    },
     Api {
         what: Api,
     },
@@ -74,6 +84,8 @@ pub enum SocketAct {
     SendsBinary {
         times: u32,
     },
+    /// The other end reads nothing for so long.
+    TakesNothing(Duration),
     Stops,
     Closes,
 }
@@ -122,13 +134,19 @@ fn act(text: &str) -> Result<Act, String> {
         ["stranger", "asks", path, rest @ ..] => asks(path, rest, false),
         ["server", "crashes"] => Ok(Act::Crash { down: Duration::ZERO }),
         ["server", "is", "down", time] => Ok(Act::Crash { down: seconds(time)? }),
+        ["server", "drains"] => Ok(Act::Drains),
+        ["server", "hands", "over"] => Ok(Act::HandsOver),
+        ["server", "stands", "still", time] => Ok(Act::StandsStill { span: seconds(time)? }),
+        ["session", "panics"] => Ok(Act::Panics),
         ["api", "hangs", "up"] => Ok(Act::Api { what: Api::HangsUp }),
         ["api", "stops"] => Ok(Act::Api { what: Api::Stops }),
         ["socket", name, rest @ ..] if name.len() == 1 => {
             Ok(Act::Socket { name: Some((*name).to_owned()), does: socket(rest)? })
         }
         ["socket", rest @ ..] => Ok(Act::Socket { name: None, does: socket(rest)? }),
-        _ => Err(format!("expected what caller, network, stranger, server, api or socket do, got `{text}`")),
+        _ => Err(format!(
+            "expected what caller, network, stranger, server, session, api or socket do, got `{text}`"
+        )),
     }
 }
 
@@ -176,6 +194,7 @@ fn socket(words: &[&str]) -> Result<SocketAct, String> {
         ["sends", text, number, "times"] => {
             SocketAct::Sends { text: unquoted(text).to_owned(), times: times(number)? }
         }
+        ["takes", "nothing", "for", time] => SocketAct::TakesNothing(seconds(time)?),
         ["stops"] => SocketAct::Stops,
         ["closes"] => SocketAct::Closes,
         other => return Err(format!("expected what a socket does, got `{}`", other.join(" "))),

@@ -189,6 +189,16 @@ fn call_line(fact: &CallFact) -> Option<String> {
     match fact {
         CallFact::Reached { asked, said } => Some(format!("asks the REST API ({asked}): {said}")),
         CallFact::Rejected => Some("call rejected".to_owned()),
+        CallFact::ChildStatus { notice } => Some(format!("far leg {}", notice.raw)),
+        CallFact::ConferenceNews { notice } => {
+            let who = notice.label.as_deref().unwrap_or(if notice.call.is_some() {
+                "the caller"
+            } else {
+                "nobody"
+            });
+            let why = notice.reason.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+            Some(format!("conference {}: {}, {who}{why}", notice.name, notice.event))
+        }
         CallFact::Trouble { what } => Some(format!("trouble: {what}")),
         CallFact::Over { reason, completion } => {
             let word = |key: &str| completion.get(key).map(shown).unwrap_or_default();

@@ -22,6 +22,8 @@ const REQUESTS_MAX: usize = 16;
 /// Of what a program complains; enough for its last sentence.
 const COMPLAINT_BYTES_MAX: u64 = 2000;
 const OPENAI_VOICE: &str = "alloy";
+/// Of a text that names none: what the network's voices take it for, too.
+const LANGUAGE: &str = "en-US";
 
 pub(super) struct Voice {
     pub(super) timeout: Duration,
@@ -53,13 +55,18 @@ impl Voice {
         self.turns.clone().acquire_owned().await.map_err(|_| gone())
     }
 
-    pub(super) fn wish(&self, text: &str, voice: Option<&str>) -> Result<Wish, Failure> {
+    pub(super) fn wish(
+        &self,
+        text: &str,
+        language: Option<&str>,
+        voice: Option<&str>,
+    ) -> Result<Wish, Failure> {
         match &self.speech {
             Speech::Network => {
                 let message = "there is no voice of our own: [speech] voice is \"network\"";
                 Err((ErrorClass::Unavailable, message.to_owned()))
             }
-            Speech::Command(words) => Ok(Wish::Command(arguments(words, text))),
+            Speech::Command(words) => Ok(Wish::Command(arguments(words, text, language))),
             Speech::OpenAi { url, key, model } => Ok(Wish::OpenAi {
                 url: format!("{url}/audio/speech"),
                 key: key.clone(),
@@ -71,19 +78,27 @@ impl Voice {
     }
 }
 
+/// As BCP 47 writes it: `en`, `de-DE`, `zh-Hant-TW`.
+fn is_language(language: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric());
+    language.len() <= 35 && language.split('-').all(is_part)
+}
+
 /// A workflow that was written for the network's voices still speaks, with the usual one.
 fn is_openai_voice(name: &str) -> bool {
     let plain = name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit());
     plain && !name.is_empty() && !["man", "woman", "alice"].contains(&name)
 }
 
-/// One argument stays one, whatever the text holds; and a text never becomes an option of the program.
-fn arguments(words: &[String], text: &str) -> Vec<String> {
+/// One argument stays one, whatever the text holds; and neither a text nor a language becomes an option of the program.
+fn arguments(words: &[String], text: &str, language: Option<&str>) -> Vec<String> {
     let text = text.replace('\0', " ");
+    let language = language.filter(|language| is_language(language)).unwrap_or(LANGUAGE);
     let fill = |(place, word): (usize, &String)| match word.as_str() {
         _ if place == 0 => word.clone(),
         "{text}" if text.starts_with('-') => format!(" {text}"),
-        _ => word.replace("{text}", &text),
+        // The text last, because it may hold anything.
+        _ => word.replace("{language}", language).replace("{text}", &text),
     };
     words.iter().enumerate().map(fill).collect()
 }
@@ -186,4 +201,20 @@ async fn read(from: impl AsyncRead + Unpin, bytes_max: u64) -> std::io::Result<V
     let mut bytes = Vec::new();
     from.take(bytes_max).read_to_end(&mut bytes).await?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_told_text_and_language_and_neither_becomes_an_option() {
+        let words = ["say", "-v", "{language}", "{text}"].map(str::to_owned);
+        let told = |text, language| arguments(&words, text, language)[1..].join("|");
+        assert_eq!(told("hallo", Some("de-DE")), "-v|de-DE|hallo");
+        assert_eq!(told("-x {language}", None), "-v|en-US| -x {language}");
+        for hostile in ["--help", "de DE", "", "de-", "{text}", "d/e"] {
+            assert_eq!(told("a", Some(hostile)), "-v|en-US|a", "{hostile}");
+        }
+    }
 }

@@ -13,7 +13,13 @@ pub(super) const AUTH_TOKEN: &str = "demo";
 
 /// The sample workflows are part of the binary, so the demo runs from anywhere.
 const SAMPLES: &[(&str, &[u8])] = &[
+    ("after-hours-line.yaml", include_bytes!("../../../flows/after-hours-line.yaml")),
+    ("after-hours.yaml", include_bytes!("../../../flows/after-hours.yaml")),
+    ("assistant-line.yaml", include_bytes!("../../../flows/assistant-line.yaml")),
+    ("assistant.yaml", include_bytes!("../../../flows/assistant.yaml")),
     ("hello.yaml", include_bytes!("../../../flows/hello.yaml")),
+    ("intake-line.yaml", include_bytes!("../../../flows/intake-line.yaml")),
+    ("intake.yaml", include_bytes!("../../../flows/intake.yaml")),
     ("reminder-line.yaml", include_bytes!("../../../flows/reminder-line.yaml")),
     ("reminder.yaml", include_bytes!("../../../flows/reminder.yaml")),
     ("sounds/music.wav", include_bytes!("../../../flows/sounds/music.wav")),

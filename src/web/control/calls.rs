@@ -34,6 +34,16 @@ pub static ROUTES: &[Route] = &[
         run: |asked| Box::pin(show(asked)),
     },
     Route {
+        method: Method::GET,
+        path: "/v1/calls/{call}/timeline",
+        about: "Everything that happened to a call, oldest first: webhooks, documents, streams, digits, steps, ends.",
+        query: &[],
+        body: Body::None,
+        answers: &[(200, "what happened")],
+        refusals: &[Code::CallNotFound],
+        run: |asked| Box::pin(tell(asked)),
+    },
+    Route {
         method: Method::POST,
         path: "/v1/calls/{call}/hangup",
         about: "Ends a call.",
@@ -100,6 +110,10 @@ async fn list(mut asked: Asked) -> Result<HttpResponse, Problem> {
 
 async fn show(asked: Asked) -> Result<HttpResponse, Problem> {
     Ok(fresh(&view(&asked).await?))
+}
+
+async fn tell(asked: Asked) -> Result<HttpResponse, Problem> {
+    Ok(fresh(&asked.room.desk.timeline(asked.segment("call")).await?))
 }
 
 async fn hang_up(asked: Asked) -> Result<HttpResponse, Problem> {

@@ -11,7 +11,7 @@ pub static ROUTES: &[Route] = &[
     Route {
         method: Method::GET,
         path: "/v1/dead-letters",
-        about: "Messages that nobody took, newest first.",
+        about: "Messages that nobody took and steps that ran out of attempts, newest first.",
         query: &["page_size", "page_token"],
         body: Body::None,
         answers: &[(200, "a page of dead letters")],
@@ -21,7 +21,7 @@ pub static ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
         path: "/v1/dead-letters/{id}/redrive",
-        about: "Sends a dead letter again, with all its attempts anew.",
+        about: "Sends a message again, or goes on at a step that failed, with all attempts anew.",
         query: &[],
         body: Body::None,
         answers: &[(202, "the letter, which is on its way")],

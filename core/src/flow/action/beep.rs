@@ -2,6 +2,7 @@
 
 use super::{Action, Fault, Happened, Road, Scene, Step, sound};
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
+use crate::media::tone::{BEEP_HZ_MAX, BEEP_HZ_MIN, BEEP_MS_MAX};
 use crate::scene::Sound;
 
 const HZ: u64 = 1000;
@@ -40,14 +41,14 @@ static DECLARED: Declared = Declared {
         Parameter {
             name: "frequency",
             aliases: &[],
-            shape: Shape::Integer { min: 20, max: 4000 },
+            shape: Shape::Integer { min: BEEP_HZ_MIN as i64, max: BEEP_HZ_MAX as i64 },
             required: false,
             about: "Hertz; 1000 when not given.",
         },
         Parameter {
             name: "duration",
             aliases: &[],
-            shape: Shape::Millis { min: 20, max: 60000 },
+            shape: Shape::Millis { min: 20, max: BEEP_MS_MAX as u64 },
             required: false,
             about: "How long; 500 ms when not given.",
         },

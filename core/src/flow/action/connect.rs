@@ -90,7 +90,7 @@ pub fn dialed(answer: &LineAnswer) -> Result<Step, Fault> {
     Ok(Step::Done(Done::with(Value::Object(output))))
 }
 
-static DESTINATION: [Parameter; 3] = [
+static DESTINATION: [Parameter; 5] = [
     Parameter {
         name: "type",
         aliases: &[],
@@ -107,6 +107,20 @@ static DESTINATION: [Parameter; 3] = [
     },
     Parameter {
         name: "target_name",
+        aliases: &[],
+        shape: Shape::Ignored,
+        required: false,
+        about: "Exported by other systems.",
+    },
+    Parameter {
+        name: "name",
+        aliases: &[],
+        shape: Shape::Ignored,
+        required: false,
+        about: "Exported by other systems.",
+    },
+    Parameter {
+        name: "detail",
         aliases: &[],
         shape: Shape::Ignored,
         required: false,

@@ -68,8 +68,9 @@ fn read(scene: &Scene<'_>, reply: &HttpReply) -> Result<Vec<super::ActionNode>, 
         ReplyBody::Json(value) => &value.to_string(),
     };
     let declared = super::declared();
-    let limits = &outside.begun.script.limits;
-    let language = Language::new(&declared, super::LATER, limits);
+    let script = &outside.begun.script;
+    let language =
+        Language { defaults: &script.defaults, ..Language::new(&declared, super::LATER, &script.limits) };
     let ancestors: BTreeSet<String> = outside
         .frames
         .iter()

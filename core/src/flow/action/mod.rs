@@ -32,7 +32,7 @@ pub(super) mod on_error;
 mod openai_chat;
 pub mod parameters;
 mod play;
-mod queue_join;
+pub(super) mod queue_join;
 mod recipients;
 mod recording_start;
 mod recording_stop;
@@ -49,7 +49,6 @@ mod variable_set;
 mod webhook_send;
 
 pub use parameters::Parameters;
-pub use queue_join::wait_verbs;
 pub use scene::{Live, Outside, RecordingNow, Road, Scene};
 
 use super::declare::Declared;

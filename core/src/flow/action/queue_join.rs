@@ -5,7 +5,7 @@ use crate::Now;
 use crate::document::Verb;
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
 use crate::flow::flows::NoFlows;
-use crate::flow::script::{ActionNode, UTC};
+use crate::flow::script::ActionNode;
 use crate::flow::stack::List;
 use crate::flow::substitute::{Substitution, is_true};
 use crate::flow::vars::{Vars, is_reserved};
@@ -46,9 +46,13 @@ impl Action for QueueJoin {
                 "the network came back without the queue's result",
             ));
         };
+        // Nobody but our own wait document sends a caller out of the queue like this.
+        let timed_out = result == "leave" && scene.parameters.amount("timeout").is_some();
+        let result = if timed_out { "timeout" } else { result.as_str() };
         let mut output = json!({ "result": result, "wait_seconds": wait_seconds });
         if let Some(actions) = scene.node.lists.get("wait_flow") {
-            let (_, skipped) = pass(&Arc::new(List::new(actions)), scene.vars, scene.now);
+            let list = Arc::new(List::new(actions));
+            let Pass { skipped, .. } = pass(&list, scene.vars, (scene.now, scene.timezone), 0);
             if !skipped.is_empty() {
                 output["skipped"] = Value::from(skipped);
             }
@@ -57,27 +61,90 @@ impl Action for QueueJoin {
     }
 }
 
-/// The verbs of a wait flow's turn (from 1). One pass over its actions gives its verbs; more than a document holds are
-/// spread over turns, and then it begins again. The same turn gives the same verbs while no variable changes.
-pub fn wait_verbs(list: &Arc<List>, vars: &Vars, now: Now, turn: u32) -> Vec<Verb> {
-    let (verbs, _) = pass(list, vars, now);
-    let documents = verbs.len().div_ceil(DOCUMENT_VERBS_MAX).max(1);
-    let chosen = usize::try_from(turn.saturating_sub(1)).unwrap_or(0) % documents;
-    match verbs.chunks(DOCUMENT_VERBS_MAX).nth(chosen) {
-        Some(chunk) => chunk.to_vec(),
-        None => vec![SILENCE],
+/// One turn of waiting.
+pub struct Wait<'w> {
+    pub now: Now,
+    /// From 0.
+    pub turn: u32,
+    /// Since the caller came into the queue.
+    pub waited_s: u64,
+    pub timezone: &'w str,
+}
+
+impl Wait<'_> {
+    /// A pass over the wait flow's actions gives verbs; more than a document holds are spread over turns, and then the
+    /// next pass begins: where the last one jumped back to, or at the first action. The same turn gives the same verbs
+    /// while no variable changes.
+    pub fn verbs(&self, list: &Arc<List>, vars: &Vars, parameters: Parameters<'_>) -> Vec<Verb> {
+        let left_s = match parameters.amount("timeout").map(|ms| ms.div_ceil(1000)) {
+            Some(most_s) if self.waited_s >= most_s => return vec![Verb::Leave],
+            Some(most_s) => most_s - self.waited_s,
+            None => u64::MAX,
+        };
+        let mut verbs = self.document(list, vars);
+        // What is said and played is heard to its end; silence is not worth waiting longer than was promised.
+        for verb in &mut verbs {
+            if let Verb::Pause { seconds } = verb {
+                *seconds = u32::try_from(left_s).unwrap_or(u32::MAX).min(*seconds);
+            }
+        }
+        verbs
+    }
+
+    fn document(&self, list: &Arc<List>, vars: &Vars) -> Vec<Verb> {
+        let mut passes: Vec<Pass> = Vec::new();
+        let mut from = 0;
+        // A pass depends on nothing but where it begins, so sooner or later they go round.
+        let round = loop {
+            match passes.iter().position(|pass| pass.from == from) {
+                Some(round) => break round,
+                None => {
+                    let pass = pass(list, vars, (self.now, self.timezone), from);
+                    from = pass.next;
+                    passes.push(pass);
+                }
+            }
+        };
+        let documents: Vec<(usize, &[Verb])> = passes
+            .iter()
+            .enumerate()
+            .flat_map(|(number, pass)| pass.documents().map(move |document| (number, document)))
+            .collect();
+        let again = documents.iter().position(|(number, _)| *number >= round).unwrap_or(0);
+        let mut chosen = usize::try_from(self.turn).unwrap_or(0);
+        if chosen >= documents.len() {
+            chosen = again + (chosen - again) % documents.len().saturating_sub(again).max(1);
+        }
+        documents.get(chosen).map_or(vec![SILENCE], |(_, document)| document.to_vec())
     }
 }
 
-/// One pass: the verbs, and the ids of actions that could not be performed here. What it sets is forgotten after it;
-/// a jump back ends it, since the next turn begins again anyway.
-fn pass(list: &Arc<List>, vars: &Vars, now: Now) -> (Vec<Verb>, Vec<String>) {
+/// One pass over a wait flow. What it sets is forgotten after it; a jump back ends it.
+struct Pass {
+    from: usize,
+    /// Where the next one begins.
+    next: usize,
+    verbs: Vec<Verb>,
+    /// The ids of actions that could not be performed here.
+    skipped: Vec<String>,
+}
+
+impl Pass {
+    fn documents(&self) -> impl Iterator<Item = &[Verb]> {
+        let silent = self.verbs.is_empty().then_some([SILENCE].as_slice());
+        self.verbs.chunks(DOCUMENT_VERBS_MAX).chain(silent)
+    }
+}
+
+/// `clock`: now, and the zone of times that name none.
+fn pass(list: &Arc<List>, vars: &Vars, clock: (Now, &str), from: usize) -> Pass {
     let (mut vars, mut verbs, mut skipped) = (vars.clone(), Vec::new(), Vec::new());
-    let mut index = 0;
+    let mut index = from;
+    let mut follows = 0;
     for _ in 0..PASS_STEPS_MAX {
         let Some(node) = list.node(index) else { break };
         let mut target = node.next.as_deref().and_then(|next| list.find(next));
-        match perform(node, &vars, now) {
+        match perform(node, &vars, clock) {
             Some(Step::Render { verbs: rendered, .. }) => verbs.extend(rendered.into_iter().filter(is_plain)),
             Some(Step::Done(done)) => remember(&mut vars, done),
             Some(Step::Jump { target: to, done }) => {
@@ -88,14 +155,15 @@ fn pass(list: &Arc<List>, vars: &Vars, now: Now) -> (Vec<Verb>, Vec<String>) {
         }
         let next = target.unwrap_or(index + 1);
         if next <= index || verbs.len() >= PASS_VERBS_MAX {
+            follows = if list.node(next).is_some() { next } else { 0 };
             break;
         }
         index = next;
     }
-    (verbs, skipped)
+    Pass { from, next: follows, verbs, skipped }
 }
 
-fn perform(node: &ActionNode, vars: &Vars, now: Now) -> Option<Step> {
+fn perform(node: &ActionNode, vars: &Vars, (now, timezone): (Now, &str)) -> Option<Step> {
     let action = super::find(&node.kind)?;
     let mut substitution = Substitution::new(vars);
     if let Some(when) = &node.when
@@ -113,7 +181,7 @@ fn perform(node: &ActionNode, vars: &Vars, now: Now) -> Option<Step> {
         node,
         parameters: Parameters(&parameters),
         vars,
-        timezone: UTC,
+        timezone,
         flows: &NoFlows,
         typed: "",
         cleared: false,
@@ -174,7 +242,7 @@ static DECLARED: Declared = Declared {
             aliases: &[],
             shape: Shape::Seconds { min: 1000, max: 86400000 },
             required: false,
-            about: "How long the caller waits at most.",
+            about: "How long the caller waits at most, looked at between the turns of the wait flow; then the result is `timeout`.",
         },
     ],
     secrets: false,

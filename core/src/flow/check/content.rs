@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 /// the line nor the world is done there.
 const WHILE_QUEUED: &[&str] = &["answer", "talk", "play"];
 
+/// What pushes a list of actions: a wait document is one pass over one list.
+const NO_STACKS: &[&str] = &["branch", "condition", "fetch_flow", "loop", "on-error"];
+
 pub(super) struct Context<'a> {
     language: &'a Language<'a>,
     /// A trigger hands the call to a sub-workflow, so here is never one.
@@ -99,7 +102,9 @@ pub(super) fn skipped_while_queued(layout: &Layout<'_>, language: &Language<'_>)
 fn is_skipped_while_queued(flat: &Flat<'_>, language: &Language<'_>) -> bool {
     let Some(declared) = language.action(&flat.node.kind) else { return false };
     let needs_more = declared.needs_call && !WHILE_QUEUED.contains(&declared.name);
-    needs_more || matches!(declared.kind, Kind::Io | Kind::Child) || plays_file(flat)
+    let pushes = NO_STACKS.contains(&declared.name)
+        && (declared.name != "branch" || flat.node.parameters.contains_key("expression"));
+    needs_more || pushes || matches!(declared.kind, Kind::Io | Kind::Child) || plays_file(flat)
 }
 
 /// Files come over the stream; the network itself plays addresses.

@@ -59,9 +59,41 @@ impl Program {
     }
 }
 
-/// What is wrong with an expression, for the check of documents.
-pub fn error_of(text: &str) -> Option<String> {
-    Program::compile(text).err().map(|malformed| malformed.to_string())
+/// The names that an expression reads, or what is wrong with it: for the check of documents. A `${path}` stands for
+/// itself there, and what `has` asks about may be missing.
+pub fn names_of(text: &str) -> Result<Vec<String>, String> {
+    let program = Program::compile(text).map_err(|malformed| malformed.to_string())?;
+    let mut names = Vec::new();
+    program.root.names(&mut names);
+    Ok(names)
+}
+
+impl Part {
+    fn names(&self, names: &mut Vec<String>) {
+        match self {
+            Part::Name(name) => names.push(name.text.clone()),
+            Part::Literal(_) | Part::Path { .. } | Part::Item(_) | Part::Has(_) => {}
+            Part::Field(part, _) | Part::Not(part) | Part::Minus(part) => part.names(names),
+            Part::Index(two) => [&two.0, &two.1].into_iter().for_each(|part| part.names(names)),
+            Part::Choose(three) => {
+                [&three.0, &three.1, &three.2].into_iter().for_each(|part| part.names(names));
+            }
+            Part::List(parts) | Part::All(parts) | Part::Any(parts) | Part::Call(_, parts) => {
+                parts.iter().for_each(|part| part.names(names));
+            }
+            Part::Map(entries) => {
+                entries.iter().flat_map(|(key, value)| [key, value]).for_each(|part| part.names(names));
+            }
+            Part::Chain(first, rest) => {
+                first.names(names);
+                rest.iter().for_each(|(_, part)| part.names(names));
+            }
+            Part::Each(_, target, bodies) => {
+                target.names(names);
+                bodies.iter().for_each(|part| part.names(names));
+            }
+        }
+    }
 }
 
 /// Expressions that were compiled before: a loop must not read the same text a thousand times.

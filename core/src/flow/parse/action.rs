@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "type",
     "id",
     "name",
@@ -28,7 +28,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Of exported actions and documents, in both dialects.
-pub(super) const IGNORED_KEYS: &[&str] = &[
+pub(crate) const IGNORED_KEYS: &[&str] = &[
     "customer_id",
     "persist",
     "tm_create",
@@ -42,7 +42,7 @@ pub(super) const IGNORED_KEYS: &[&str] = &[
     "taskNumber",
 ];
 
-pub(super) const REFUSED_KEYS: &[&str] = &["pre", "post", "finalize"];
+pub(crate) const REFUSED_KEYS: &[&str] = &["pre", "post", "finalize"];
 
 /// UUIDs have 36; names are typed by people.
 const WORD_CHARS_MAX: usize = 128;

@@ -11,7 +11,7 @@ use crate::id::WorkflowId;
 use crate::limit::Limits;
 use serde_json::{Map, Value};
 
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "id",
     "label",
     "name",
@@ -87,6 +87,7 @@ impl Reader<'_> {
             retry,
             timeout_ms,
             limits,
+            defaults: self.language.defaults.clone(),
             timezone: self.language.timezone.to_owned(),
             extra,
         };

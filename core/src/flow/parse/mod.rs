@@ -14,13 +14,18 @@ use super::check;
 use super::declare::Declared;
 use super::diagnostic::{Code, Notes, Place, Report};
 use super::expression;
-use super::script::{ActionNode, Script, UTC};
+use super::script::{ActionNode, DEFAULTS, Defaults, Script, UTC};
 use super::source::{self, Mark};
 use super::trigger;
 use crate::id::WorkflowId;
 use crate::limit::Limits;
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(test)]
+pub(crate) use action::KEYS as ACTION_KEYS;
+pub(crate) use action::{IGNORED_KEYS, REFUSED_KEYS};
+#[cfg(test)]
+pub(crate) use document::KEYS as DOCUMENT_KEYS;
 pub(crate) use text::is_secret;
 pub use text::{Scan, expression, is_dynamic, scan};
 
@@ -33,12 +38,14 @@ pub struct Language<'a> {
     pub later: &'a [&'static str],
     /// As configured; a document may only lower them.
     pub limits: &'a Limits,
+    /// As configured, for what documents don't say.
+    pub defaults: &'a Defaults,
     /// The zone of times that name none.
     pub timezone: &'a str,
     /// Whether a time zone's name is known.
     pub zone_known: fn(&str) -> bool,
-    /// What is wrong with an expression (the text after its `=`), if anything.
-    pub expression_error: fn(&str) -> Option<String>,
+    /// The names that an expression reads (the text after its `=`), or what is wrong with it.
+    pub expression: fn(&str) -> Result<Vec<String>, String>,
 }
 
 /// What came of a document. A script only without errors.
@@ -100,7 +107,7 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Language<'a> {
-    /// With the house's own triggers, its bundled time zones and its expressions.
+    /// With the house's own triggers, defaults, bundled time zones and expressions.
     pub fn new(
         actions: &'a [&'static Declared],
         later: &'a [&'static str],
@@ -111,9 +118,10 @@ impl<'a> Language<'a> {
             triggers: trigger::TABLE,
             later,
             limits,
+            defaults: &DEFAULTS,
             timezone: UTC,
             zone_known,
-            expression_error: expression::error_of,
+            expression: expression::names_of,
         }
     }
 

@@ -35,14 +35,14 @@ impl Reader<'_> {
         }
         let by_count = retries.and_then(|field| {
             let retries = self.whole(&field, 0, ATTEMPTS_MAX - 1)?;
-            Some(Retry { attempts: retries.saturating_add(1), ..default_retry() })
+            Some(Retry { attempts: retries.saturating_add(1), ..self.language.defaults.retry.clone() })
         });
         retry.and_then(|field| self.retry_object(&field)).or(by_count)
     }
 
     fn retry_object(&mut self, field: &Field<'_>) -> Option<Retry> {
         let mut fields = Fields::of(field.node, &field.place.path, "an object", &mut self.notes)?;
-        let mut retry = default_retry();
+        let mut retry = self.language.defaults.retry.clone();
         // What does not fit is reported, and its default stands in: the rest is to be judged too.
         if let Some(field) = fields.take(&["attempts"], &mut self.notes) {
             retry.attempts = self.whole(&field, 1, ATTEMPTS_MAX).unwrap_or(retry.attempts);
@@ -221,18 +221,5 @@ impl Reader<'_> {
             }
         }
         classes
-    }
-}
-
-/// What main workflows use; a document's own `retry` begins from it.
-fn default_retry() -> Retry {
-    Retry {
-        attempts: 3,
-        initial_ms: 10_000,
-        factor: 2.0,
-        max_ms: 60_000,
-        jitter: 0.1,
-        non_retryable: Vec::new(),
-        retryable: Vec::new(),
     }
 }

@@ -74,6 +74,9 @@ impl Reader<'_> {
                 scope.parameter_places.insert(parameter.name.to_owned(), field.place.clone());
             }
             if matches!(parameter.shape, Shape::Ignored) {
+                if field.node.is_empty() {
+                    continue;
+                }
                 let place = Place::new(field.place.path, field.key_at);
                 let message = format!("the parameter {:?} has no effect here", parameter.name);
                 self.notes.warning(&place, Code::IgnoredKey, message);
@@ -213,10 +216,16 @@ impl Reader<'_> {
             let message = "secrets may stand only in parameters of actions that talk to other systems";
             self.notes.error(place, Code::SecretNotAllowed, message);
         }
-        let expression_error = self.language.expression_error;
-        if let Some(wrong) = expression.filter(|_| !has_secret || scope.secrets).and_then(expression_error) {
-            is_sound = false;
-            self.notes.error(place, Code::InvalidExpression, wrong);
+        match expression.filter(|_| !has_secret || scope.secrets).map(self.language.expression) {
+            Some(Ok(names)) => {
+                let mention = |word| Mention { word, place: place.clone() };
+                scope.variables.extend(names.into_iter().map(mention));
+            }
+            Some(Err(wrong)) => {
+                is_sound = false;
+                self.notes.error(place, Code::InvalidExpression, wrong);
+            }
+            None => {}
         }
         if scope.literal && (expression.is_some() || !scan.names.is_empty()) {
             is_sound = false;

@@ -33,7 +33,8 @@ pub fn render(plan: &Plan, links: &Links, token: Option<&str>) -> String {
     document.close()
 }
 
-/// One turn of what a caller hears in a queue. `turn` counts from 0; the tail asks for the next one.
+/// One turn of what a caller hears in a queue. `turn` counts from 0; the tail asks for the next one, unless the caller
+/// leaves.
 pub fn wait_document(verbs: &[Verb], links: &Links, exchange: u32, turn: u32) -> String {
     let mut document = Document::open();
     let urls = Urls { links, exchange };
@@ -43,6 +44,10 @@ pub fn wait_document(verbs: &[Verb], links: &Links, exchange: u32, turn: u32) ->
     {
         document.verb(verb, &urls, 1);
         performed = true;
+    }
+    if verbs.contains(&Verb::Leave) {
+        document.verb(&Verb::Leave, &urls, 1);
+        return document.close();
     }
     if !performed {
         // Without anything to perform the network would come back at once, again and again.
@@ -92,7 +97,7 @@ pub fn rendered_length(verbs: &[Verb]) -> Option<Duration> {
             Verb::Play { .. } => PLAY_UNKNOWN,
             Verb::Pause { seconds } => Duration::from_secs(u64::from(*seconds)),
             Verb::Gather(gather) => gather_length(gather)?,
-            Verb::StartRecording { .. } | Verb::StopRecording => Duration::ZERO,
+            Verb::StartRecording { .. } | Verb::StopRecording | Verb::Leave => Duration::ZERO,
             Verb::Dial(_) | Verb::Conference(_) | Verb::Enqueue { .. } => return None,
         };
         Some(sum.saturating_add(length))
@@ -236,6 +241,7 @@ impl Document {
                 self.empty("Recording", &[]);
                 self.end("Stop");
             }
+            Verb::Leave => self.empty("Leave", &[]),
         }
     }
 

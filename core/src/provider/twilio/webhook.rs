@@ -2,12 +2,14 @@
 
 use super::form::{Form, cut};
 use crate::id::CallId;
-use crate::limit::DIGITS_MAX;
+use crate::limit::{DIGITS_MAX, VALUE_BYTES_MAX};
 use crate::notice::{Arrival, LineAnswer, NetworkStatus};
 
-/// One field of a form, as far as it is kept. Numbers and names have some ten to a hundred characters; a caller's name
-/// of 10 kB is no reason to refuse the call, and none to carry it through every fact of it.
+/// One field of a form, as far as it is kept. Numbers and words have some ten to a hundred characters.
 pub const FIELD_BYTES_MAX: usize = 1024;
+/// A caller's name is theirs to choose, and a workflow gets it whole; half of what a variable may hold, so that there is
+/// room for what is said around it.
+pub const NAME_BYTES_MAX: usize = VALUE_BYTES_MAX / 2;
 /// What the network understood of one utterance, which lasts a minute at most.
 pub const SPEECH_BYTES_MAX: usize = 8 * 1024;
 /// A CallSid has 34 characters; a compatible network's may be a UUID or some other name.
@@ -34,7 +36,7 @@ pub fn arrival(form: &Form) -> Option<Arrival> {
         to: text(form, "To").unwrap_or_default(),
         direction: text(form, "Direction").unwrap_or_default(),
         status: form.get("CallStatus").and_then(NetworkStatus::parse),
-        caller_name: text(form, "CallerName"),
+        caller_name: form.filled("CallerName").map(|name| cut(name, NAME_BYTES_MAX).to_owned()),
         forwarded_from: text(form, "ForwardedFrom"),
     })
 }
@@ -110,14 +112,20 @@ mod tests {
     #[test]
     fn an_arrival_keeps_what_it_is_told_within_bounds() {
         let name = "n".repeat(10_000);
-        let text = format!(
-            "CallSid=CA1&AccountSid=AC1&From=%2B1415&To=sip%3Ax%40y&Direction=inbound&CallStatus=RINGING&CallerName={name}"
-        );
-        let arrival = arrival(&form(&text)).unwrap();
+        let text = |name: &str| {
+            format!(
+                "CallSid=CA1&AccountSid=AC1&From=%2B1415&To=sip%3Ax%40y&Direction=inbound&CallStatus=RINGING&\
+                 ForwardedFrom={}&CallerName={name}",
+                "f".repeat(5000)
+            )
+        };
+        let endless = arrival(&form(&text(&"n".repeat(60_000)))).unwrap();
+        assert_eq!(endless.caller_name.map(|name| name.len()), Some(NAME_BYTES_MAX));
+        let arrival = arrival(&form(&text(&name))).unwrap();
         assert_eq!((arrival.from.as_str(), arrival.to.as_str()), ("+1415", "sip:x@y"));
         assert_eq!(arrival.status, Some(NetworkStatus::Ringing));
-        assert_eq!(arrival.caller_name.unwrap().len(), FIELD_BYTES_MAX);
-        assert_eq!(arrival.forwarded_from, None);
+        assert_eq!(arrival.caller_name.unwrap(), name);
+        assert_eq!(arrival.forwarded_from.map(|number| number.len()), Some(FIELD_BYTES_MAX));
     }
 
     #[test]
