@@ -24,6 +24,7 @@ use holdline_actors::port::journal::JournalError;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::placing::Placing;
 use crate::web::problem::{Code, Problem};
 
 #[derive(Clone)]
@@ -37,6 +38,7 @@ pub struct Desk {
     pub mint: fn(u64) -> Uuid,
     pub book: Arc<dyn FlowBook>,
     pub grammar: Grammar,
+    pub placing: Placing,
     /// Held by whoever changes the stored workflows.
     pub storing: Arc<tokio::sync::Mutex<()>>,
 }

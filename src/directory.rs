@@ -81,7 +81,7 @@ impl House {
         let now = self.clock.now();
         match key {
             Key::Call(_) => Run::restore(now, run_facts(facts.iter())).ok().map(|run| run.view()),
-            Key::Delivery(_) | Key::Flow(_) => None,
+            Key::Delivery(_) | Key::Placement(_) | Key::Flow(_) => None,
             Key::Run(_) => Workflow::restore(now, facts.iter()).map(|workflow| workflow.view()),
         }
     }
@@ -96,7 +96,7 @@ impl House {
             Key::Call(_) => {
                 Run::restore(now, run_facts(facts)).ok().map(|run| (run.view(), run.children_views()))
             }
-            Key::Delivery(_) | Key::Flow(_) => None,
+            Key::Delivery(_) | Key::Placement(_) | Key::Flow(_) => None,
             Key::Run(_) => {
                 Workflow::restore(now, facts).map(|workflow| (workflow.view(), workflow.children_views()))
             }
@@ -200,6 +200,7 @@ fn name(key: &Key) -> String {
         Key::Call(call) => call.to_string(),
         Key::Run(run) => run.to_string(),
         Key::Delivery(delivery) => delivery.to_string(),
+        Key::Placement(placement) => placement.to_string(),
         Key::Flow(flow) => flow.to_string(),
     }
 }

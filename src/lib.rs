@@ -6,6 +6,7 @@ pub mod config;
 mod desk;
 mod directory;
 pub mod flows;
+pub mod placing;
 pub mod runtime;
 pub mod serve;
 pub mod telemetry;

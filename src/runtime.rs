@@ -16,6 +16,7 @@ use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
 use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::{Health, JournalWriter};
+use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{Outbox, Outside};
 use holdline_actors::port::audio::Audio;
 use holdline_actors::port::http::World;
@@ -23,9 +24,10 @@ use holdline_actors::port::journal::{Journal, JournalError, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
 use holdline_actors::recovery::{self, Recovered};
 use holdline_core::CallId;
-use holdline_core::call::CallConfig;
+use holdline_core::call::{CallConfig, RestConfig};
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
+use holdline_core::outbound::OutboundConfig;
 use holdline_core::provider::twilio::signature::Keys;
 use holdline_core::workflow::outbox::OutboxConfig;
 use tokio::sync::oneshot;
@@ -42,6 +44,7 @@ use crate::config::{Config, JournalKind, Speech};
 use crate::desk::{Desk, Grammar};
 use crate::directory;
 use crate::flows::FlowLibrary;
+use crate::placing::Placing;
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Room};
 use crate::web::public::{self, Public};
@@ -77,6 +80,8 @@ pub struct Runtime {
     calls: Addr<CallRegistry>,
     flows: Addr<FlowRegistry>,
     outbox: Addr<Outbox>,
+    outbound: Addr<Outbound>,
+    world: Arc<dyn World>,
     journal: Addr<JournalWriter>,
     journal_health: Arc<Health>,
     room: Arc<Room>,
@@ -103,8 +108,10 @@ impl Runtime {
         let journal_health = writer.health();
         let journal = writer.start();
         let outbox = Outbox::new(clock, journal.clone(), parts.world.clone(), outbox_config(config)).start();
-        let outside = Outside { world: parts.world, outbox: outbox.clone() };
+        let world = parts.world;
+        let outside = Outside { world: world.clone(), outbox: outbox.clone() };
         let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), parts.book.clone()).start();
+        let tally = Arc::new(Tally::default());
         let house = House {
             clock,
             journal: journal.clone(),
@@ -113,13 +120,37 @@ impl Runtime {
             audio: parts.audio,
             recordings: parts.recordings,
             outside,
+            tally: tally.clone(),
         };
-        let call_config = Arc::new(call_config(config, parts.instance_key));
+        let call_config = Arc::new(call_config(config, &origin, parts.instance_key));
         let arbiters = arbiters();
         let homes = arbiters.iter().map(Arbiter::handle).collect();
         let calls = CallRegistry::new(house, call_config, config.calls.max_calls, homes).start();
+        let outbound = Outbound::new(
+            outbound::Parts {
+                clock,
+                journal: journal.clone(),
+                world: world.clone(),
+                calls: calls.clone(),
+                book: parts.book.clone(),
+                mint: Arc::new(mint),
+            },
+            OutboundConfig { origin: origin.clone() },
+        )
+        .start();
+        let placing = Placing {
+            outbound: outbound.clone(),
+            calls: calls.clone(),
+            book: parts.book.clone(),
+            clock,
+            mint: Arc::new(mint),
+            has_credentials: config.twilio.credentials().is_some(),
+            max_calls: config.calls.max_calls,
+            from: config.twilio.from.clone(),
+        };
         let door = Arc::new(Door {
             calls: calls.clone(),
+            outbound: outbound.clone(),
             front: front_config(config, origin),
             book: parts.book,
             clock,
@@ -127,7 +158,7 @@ impl Runtime {
             return_fragment: config.public.return_fragment.clone(),
             instance_key: parts.instance_key,
             overflow: config.calls.overflow_workflow.clone(),
-            tally: Tally::default(),
+            tally,
         });
         let directory =
             directory::shared(directory::House { calls: calls.clone(), journal: journal.clone(), clock });
@@ -152,6 +183,7 @@ impl Runtime {
             mint,
             book: door.book.clone(),
             grammar: Grammar::new(config, parts.library.clone()),
+            placing,
             storing: Arc::default(),
         };
         let room = Arc::new(Room::new(directory, desk, recordings_folder(config)));
@@ -173,6 +205,8 @@ impl Runtime {
             calls,
             flows,
             outbox,
+            outbound,
+            world,
             journal,
             journal_health,
             room,
@@ -189,12 +223,33 @@ impl Runtime {
         if let Some(library) = &self.library {
             library.restore(recovery::stored_flows(&self.journal).await?);
         }
-        let recovered = recovery::recover(&self.journal, &self.calls, &self.flows, &self.outbox).await?;
-        let Recovered { calls, workflows, waiting, deliveries } = recovered;
+        let recovered =
+            recovery::recover(&self.journal, &self.calls, &self.flows, &self.outbox, &self.outbound).await?;
+        let Recovered { calls, workflows, waiting, deliveries, placements } = recovered;
         if recovered != Recovered::default() {
-            tracing::info!(calls, workflows, waiting, deliveries, "going on with what was left open");
+            tracing::info!(
+                calls,
+                workflows,
+                waiting,
+                deliveries,
+                placements,
+                "going on with what was left open"
+            );
         }
         Ok(recovered)
+    }
+
+    /// Calls that the network holds to be in progress and that are over here are ended there, too; says how many.
+    pub async fn end_orphans(&self) -> usize {
+        if !self.placing().has_credentials {
+            return 0;
+        }
+        recovery::end_orphans(&self.journal, self.world.as_ref(), &self.door.tally).await
+    }
+
+    /// Places calls.
+    pub fn placing(&self) -> &Placing {
+        &self.room.desk.placing
     }
 
     /// How the journal does.
@@ -297,7 +352,7 @@ pub fn journal(config: &Config) -> Result<Box<dyn Journal>, OpenError> {
     })
 }
 
-fn call_config(config: &Config, instance_key: [u8; 32]) -> CallConfig {
+fn call_config(config: &Config, origin: &str, instance_key: [u8; 32]) -> CallConfig {
     CallConfig {
         max_duration: config.calls.max_duration,
         idle_timeout: config.calls.idle_timeout,
@@ -310,6 +365,11 @@ fn call_config(config: &Config, instance_key: [u8; 32]) -> CallConfig {
             idle_silence: config.media.idle_silence,
         },
         instance_key,
+        rest: config.twilio.credentials().map(|_| RestConfig {
+            interval: config.calls.rest_interval,
+            origin: origin.to_owned(),
+            return_fragment: config.public.return_fragment.clone(),
+        }),
     }
 }
 

@@ -58,6 +58,7 @@ fn the_journal_of_this_version_holds_every_fact_that_there_is() {
         ("parent", "core/src/workflow/fact.rs", "ParentFact"),
         ("outbox", "core/src/workflow/outbox.rs", "OutboxFact"),
         ("flow", "core/src/flow/stored.rs", "FlowFact"),
+        ("outbound", "core/src/outbound.rs", "OutboundFact"),
     ] {
         missing.extend(
             variants(file, name)
@@ -147,6 +148,7 @@ fn renamed(written: &[Entry], number: usize) -> Vec<Entry> {
             Key::Call(call) => names.insert(call.0.clone()),
             Key::Run(run) => names.insert(run.to_string()),
             Key::Delivery(delivery) => names.insert(delivery.to_string()),
+            Key::Placement(placement) => names.insert(placement.to_string()),
             Key::Flow(_) => false,
         };
         if let Fact::Call(CallFact::Arrived { sub_run, .. }) = &entry.fact {
@@ -187,13 +189,13 @@ fn came_to(key: &Key, entries: &[Entry]) -> Value {
             json!({ "call": fold_call(entries).map(|state| state.view()), "run": run })
         }
         Key::Run(_) => json!(Workflow::restore(now, facts.iter()).map(|workflow| workflow.view())),
-        Key::Delivery(_) | Key::Flow(_) => json!(facts),
+        Key::Delivery(_) | Key::Placement(_) | Key::Flow(_) => json!(facts),
     }
 }
 
 /// The tags of a fact, and of those inside it.
 fn words(fact: &Value, held: &mut BTreeSet<String>) {
-    for tag in ["call", "run", "parent", "outbox", "flow"] {
+    for tag in ["call", "run", "parent", "outbox", "flow", "outbound"] {
         held.extend(fact.get(tag).and_then(Value::as_str).map(|word| format!("{tag}: {word}")));
     }
     if let Some(inner) = fact.get("fact") {
@@ -258,6 +260,14 @@ fn rare_facts() -> Vec<Fact> {
         { "run": "retried_as", "id": id },
         { "run": "forgotten", "id": id },
         { "outbox": "delivered", "at": at, "attempt": 1, "status": 204 },
+        { "outbound": "placing", "placement": { "id": id, "to": "+14155550100", "from": "+14155550199",
+            "workflow": "reminder", "variables": { "name": "Ada" }, "timeout_s": 20, "asked_ms": at } },
+        { "outbound": "doubted", "why": "the answer was 503" },
+        { "outbound": "dialled_again" },
+        { "outbound": "placed", "arrival": { "call": "CA1", "account": "AC1", "from": "+14155550199",
+            "to": "+14155550100", "direction": "outbound-api", "status": "queued", "caller_name": null,
+            "forwarded_from": null } },
+        { "outbound": "not_placed", "refused": { "why": "too_many" } },
     ]);
     serde_json::from_value(facts).unwrap()
 }

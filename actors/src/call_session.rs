@@ -3,7 +3,7 @@
 use crate::alive::{Alive, Life};
 use crate::carrier::outlet::{Flushed, Outlet};
 use crate::clock::Clock;
-use crate::door::FlowBook;
+use crate::door::{FlowBook, Tally};
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry, Reopen};
 use crate::journal_writer::{Append, Close, JournalWriter};
@@ -50,6 +50,7 @@ pub struct House {
     pub audio: Arc<dyn Audio>,
     pub recordings: Arc<dyn Recordings>,
     pub outside: Outside,
+    pub tally: Arc<Tally>,
 }
 
 pub struct CallSession {
@@ -373,6 +374,13 @@ impl Owner for CallSession {
                     actor.turn(Input::Fetched { no, outcome }, ctx);
                 }));
             }
+            Effect::Reach { no, errand } => {
+                let asking = self.house.outside.world.perform(errand).into_actor(self);
+                ctx.spawn(asking.map(move |outcome, actor, ctx| {
+                    actor.turn(Input::Reached { no, outcome }, ctx);
+                }));
+            }
+            Effect::Count(what) => self.house.tally.count(what),
             Effect::Deliver(delivery) => {
                 self.outbox.post(Owed(delivery));
             }

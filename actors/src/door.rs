@@ -7,19 +7,22 @@ use crate::alive::Alive;
 use crate::call_registry::{Answered, Arrive, CallRegistry, Deliver, NotHere, Outcome};
 use crate::call_session::CallSession;
 use crate::clock::Clock;
+use crate::outbound::{self, Outbound};
 use actix::Addr;
 use actix_rt::ArbiterHandle;
-use holdline_core::call::begin::{NewCall, new_call};
+use holdline_core::call::begin::{NewCall, new_call_with};
 use holdline_core::call::{Answer, Request, StreamNo};
 use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
-use holdline_core::front::{self, Ask, Entry, FrontConfig, Refusal};
+use holdline_core::front::{self, Ask, Entry, FrontConfig, Placed, Refusal};
 use holdline_core::notice::{Arrival, NetworkStatus};
+use holdline_core::outbound::{Placement, PlacementId};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
 use holdline_core::{CallId, RunId, WorkflowId};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,6 +62,7 @@ impl Flows for Shelves {
 
 pub struct Door {
     pub calls: Addr<CallRegistry>,
+    pub outbound: Addr<Outbound>,
     pub front: FrontConfig,
     pub book: Arc<dyn FlowBook>,
     pub clock: Clock,
@@ -68,7 +72,7 @@ pub struct Door {
     pub instance_key: [u8; 32],
     /// Where a call beyond capacity goes instead of being told that we are busy.
     pub overflow: Option<WorkflowId>,
-    pub tally: Tally,
+    pub tally: Arc<Tally>,
 }
 
 /// What a knock comes to.
@@ -168,7 +172,8 @@ impl Door {
                     answer: voice.answer,
                     key: voice.idempotency,
                 };
-                Opened::Answer(self.voice(voice.workflow, voice.arrival, request).await)
+                let given = self.given(voice.tag, &voice.arrival).await;
+                Opened::Answer(self.voice(voice.workflow, voice.arrival, &given, request).await)
             }
             Ask::Next(next) => {
                 let request = Request::Next {
@@ -178,7 +183,8 @@ impl Door {
                     answer: next.answer,
                     key: next.idempotency,
                 };
-                Opened::Answer(self.voice(next.workflow, next.arrival, request).await)
+                let given = self.given(next.tag, &next.arrival).await;
+                Opened::Answer(self.voice(next.workflow, next.arrival, &given, request).await)
             }
             Ask::Wait(wait) => {
                 let waited_s = wait.place.waited_s;
@@ -189,6 +195,7 @@ impl Door {
                 let call = notice.parent.clone().unwrap_or_else(|| notice.call.clone());
                 Opened::Answer(self.tell(&call, Request::Status(notice)).await)
             }
+            Ask::Placed(placed) => Opened::Answer(self.placed(*placed).await),
             Ask::StreamEvent(notice) => {
                 let call = notice.call.clone();
                 Opened::Answer(self.tell(&call, Request::Stream(notice)).await)
@@ -211,8 +218,56 @@ impl Door {
         }
     }
 
+    /// The variables of a call that we placed; none of any other.
+    async fn given(&self, tag: Option<PlacementId>, arrival: &Arrival) -> Map<String, Value> {
+        match tag {
+            Some(tag) => self.wish(tag, arrival).await.map(|wish| wish.variables).unwrap_or_default(),
+            None => Map::new(),
+        }
+    }
+
+    async fn wish(&self, id: PlacementId, arrival: &Arrival) -> Option<Placement> {
+        let (reply, told) = oneshot::channel();
+        let seen = outbound::Seen { id, arrival: Box::new(arrival.clone()), reply };
+        self.outbound.send(seen).await.ok()?;
+        tokio::time::timeout(ANSWER_TIMEOUT, told).await.ok()?.ok()?
+    }
+
+    /// The status of a call that we placed: should it be the first word of that call, the call begins with it.
+    async fn placed(&self, placed: Placed) -> HttpAnswer {
+        let Placed { workflow, tag, arrival, notice } = placed;
+        let (call, request) = (notice.call.clone(), Request::Status(notice));
+        let outcome = self.ask(&call, None, request.clone()).await;
+        if !matches!(outcome, Some(Err(NotHere::Unknown))) {
+            return self.told(&call, outcome);
+        }
+        let wish = self.wish(tag, &arrival).await.filter(|wish| wish.workflow == workflow);
+        let new = wish.and_then(|wish| self.new_call(&workflow, arrival, &wish.variables));
+        let Some(new) = new else { return self.told(&call, outcome) };
+        let (reply, answered) = oneshot::channel();
+        let arrive = Arrive {
+            workflow,
+            new: Box::new(new),
+            overflow: None,
+            turned_away: RunId((self.mint)(self.clock.now().wall_ms)),
+            request,
+            reply,
+        };
+        if self.calls.send(arrive).await.is_err() {
+            return unavailable("the registry is gone");
+        }
+        let answered = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
+        self.told(&call, answered.ok().and_then(Result::ok))
+    }
+
     /// A request for a document: of a call that is known, or of a new one.
-    async fn voice(&self, workflow: WorkflowId, arrival: Arrival, request: Request) -> HttpAnswer {
+    async fn voice(
+        &self,
+        workflow: WorkflowId,
+        arrival: Arrival,
+        given: &Map<String, Value>,
+        request: Request,
+    ) -> HttpAnswer {
         let call = arrival.call.clone();
         for _ in 0..TRIES {
             if self.book.find(&workflow).is_none() {
@@ -223,10 +278,10 @@ impl Door {
                     None => unavailable("the answer could not be written in time"),
                 };
             }
-            let Some(new) = self.new_call(&workflow, arrival.clone()) else {
+            let Some(new) = self.new_call(&workflow, arrival.clone(), given) else {
                 return unavailable("the workflow cannot be started");
             };
-            let overflow = self.overflow.as_ref().and_then(|id| self.new_call(id, arrival.clone()));
+            let overflow = self.overflow.as_ref().and_then(|id| self.new_call(id, arrival.clone(), given));
             let (reply, answered) = oneshot::channel();
             let arrive = Arrive {
                 workflow: workflow.clone(),
@@ -258,7 +313,12 @@ impl Door {
     /// What the network tells of a call. For one that we don't know it is answered all the same: the network would
     /// only tell it again.
     async fn tell(&self, call: &CallId, request: Request) -> HttpAnswer {
-        match self.ask(call, None, request).await {
+        let outcome = self.ask(call, None, request).await;
+        self.told(call, outcome)
+    }
+
+    fn told(&self, call: &CallId, outcome: Option<Outcome>) -> HttpAnswer {
+        match outcome {
             Some(Ok(_) | Err(NotHere::Ended { .. })) => no_content(),
             Some(Err(_)) => {
                 self.tally.count("stray_notice");
@@ -359,7 +419,7 @@ impl Door {
             caller_name: None,
             forwarded_from: None,
         };
-        let new = self.new_call(workflow, arrival)?;
+        let new = self.new_call(workflow, arrival, &Map::new())?;
         let (reply, answered) = oneshot::channel();
         let arrive = Arrive {
             workflow: workflow.clone(),
@@ -373,11 +433,16 @@ impl Door {
         tokio::time::timeout(ANSWER_TIMEOUT, answered).await.ok()?.ok()
     }
 
-    fn new_call(&self, workflow: &WorkflowId, arrival: Arrival) -> Option<NewCall> {
+    fn new_call(
+        &self,
+        workflow: &WorkflowId,
+        arrival: Arrival,
+        given: &Map<String, Value>,
+    ) -> Option<NewCall> {
         let script = self.book.find(workflow)?;
         let now = self.clock.now();
         let ids = (RunId((self.mint)(now.wall_ms)), RunId((self.mint)(now.wall_ms)));
-        match new_call(now, arrival, &script, &|id| self.book.find(id), ids) {
+        match new_call_with(now, arrival, given, &script, &|id| self.book.find(id), ids) {
             Ok(new) => Some(new),
             Err(error) => {
                 tracing::error!(%error, "a call cannot be started");
@@ -395,7 +460,7 @@ impl Door {
                     let links = self.links(&reply.workflow, &call.0);
                     document(twiml::wait_document(&verbs, &links, exchange, turn))
                 }
-                Answer::NoContent | Answer::Ending { .. } => no_content(),
+                Answer::NoContent | Answer::Ending { .. } | Answer::Leaving => no_content(),
                 // Nothing that the network asks is answered so.
                 Answer::Commanded(_) | Answer::Saying { .. } => no_content(),
                 Answer::Denied { why } => unavailable(why),

@@ -13,6 +13,7 @@ pub mod driver;
 pub mod flow_registry;
 pub mod journal_writer;
 pub mod obituary;
+pub mod outbound;
 pub mod outbox;
 pub mod parent_workflow;
 pub mod port;

@@ -4,13 +4,17 @@
 //! comes, and all of them in the background; a main workflow that waits for its call needs nobody to wake it.
 
 use crate::call_registry::{self, CallRegistry};
+use crate::door::Tally;
 use crate::flow_registry::{self, FlowRegistry};
-use crate::journal_writer::{JournalWriter, Left, OpenKeys, Read, WhatIsLeft};
+use crate::journal_writer::{JournalWriter, Left, LookUp, OpenKeys, Read, WhatIsLeft};
+use crate::outbound::{self, Outbound};
 use crate::outbox::{self, Outbox};
-use crate::port::journal::JournalError;
+use crate::port::http::World;
+use crate::port::journal::{JournalError, Story};
 use actix::Addr;
 use holdline_core::WorkflowId;
 use holdline_core::fact::{Entry, Key};
+use holdline_core::provider::twilio::rest;
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +24,8 @@ pub struct Recovered {
     /// Main workflows that wait for their calls.
     pub waiting: usize,
     pub deliveries: usize,
+    /// Calls of which it is not known whether they were placed.
+    pub placements: usize,
 }
 
 /// The workflows that were handed in by the API, with their texts. Calls may name them, so they come before the rest.
@@ -43,11 +49,13 @@ pub async fn recover(
     calls: &Addr<CallRegistry>,
     flows: &Addr<FlowRegistry>,
     outbox: &Addr<Outbox>,
+    outbound: &Addr<Outbound>,
 ) -> Result<Recovered, JournalError> {
     let gone = |_| JournalError::Read("the house is closing".to_owned());
     let Left { open, knows_ended } = journal.send(WhatIsLeft).await.map_err(gone)??;
     let mut recovered = Recovered::default();
-    let (mut calls_left, mut flows_left, mut owed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut calls_left, mut flows_left) = (Vec::new(), Vec::new());
+    let (mut owed, mut placing) = (Vec::new(), Vec::new());
     for story in open {
         match story.key {
             Key::Call(call) => {
@@ -58,6 +66,7 @@ pub async fn recover(
             // A dead letter: somebody has to ask for it.
             Key::Delivery(_) if story.waits => {}
             Key::Delivery(delivery) => owed.push(delivery),
+            Key::Placement(placement) => placing.push(placement),
             // Whoever keeps the workflows has asked for it already: see `stored_flows`.
             Key::Flow(_) => {}
         }
@@ -65,8 +74,35 @@ pub async fn recover(
     recovered.calls = calls_left.len();
     recovered.workflows = flows_left.len();
     recovered.deliveries = owed.len();
+    recovered.placements = placing.len();
     calls.send(call_registry::Recall { open: calls_left, knows_ended }).await.map_err(gone)?;
     flows.send(flow_registry::Recall(flows_left)).await.map_err(gone)?;
     outbox.send(outbox::Reopen(owed)).await.map_err(gone)?;
+    outbound.send(outbound::Reopen(placing)).await.map_err(gone)?;
     Ok(recovered)
+}
+
+/// Ends calls there that are over here: nobody would ever answer for them again. A call that we have never heard of is
+/// somebody else's; an account is seldom ours alone.
+pub async fn end_orphans(journal: &Addr<JournalWriter>, world: &dyn World, tally: &Tally) -> usize {
+    let listed = match rest::read_list(&world.perform(rest::list_in_progress()).await) {
+        Ok(listed) => listed,
+        Err(said) => {
+            tracing::warn!(?said, "the network's calls could not be listed");
+            return 0;
+        }
+    };
+    let mut ended = 0;
+    for record in listed {
+        let known = journal.send(LookUp(Key::Call(record.call.clone()))).await;
+        let over = matches!(known, Ok(Ok(Some(Story { ended_ms: Some(_), .. }))));
+        let up = record.status.is_none_or(|status| !status.is_terminal());
+        if over && up {
+            let said = rest::read(&world.perform(rest::hang_up(&record.call)).await);
+            tracing::warn!(call = %record.call, ?said, "a call that is over here was still in progress there");
+            tally.count("orphan_ended");
+            ended += 1;
+        }
+    }
+    ended
 }

@@ -4,6 +4,7 @@
 pub use crate::call::fact::{CallEnd, CallFact};
 pub use crate::flow::fact::RunFact;
 pub use crate::flow::stored::FlowFact;
+pub use crate::outbound::{OutboundFact, PlacementId};
 pub use crate::workflow::fact::ParentFact;
 pub use crate::workflow::outbox::{DeliveryId, OutboxFact};
 
@@ -28,6 +29,8 @@ pub enum Key {
     Run(RunId),
     /// A message that is owed to somebody; it outlives the call that caused it.
     Delivery(DeliveryId),
+    /// A call that somebody wishes to be placed, until it is known what came of it.
+    Placement(PlacementId),
     /// A workflow that was handed in by the API.
     Flow(WorkflowId),
 }
@@ -39,6 +42,7 @@ pub enum Fact {
     Run(RunFact),
     Parent(ParentFact),
     Outbox(OutboxFact),
+    Outbound(OutboundFact),
     Flow(FlowFact),
 }
 

@@ -48,7 +48,7 @@ impl Fold {
             },
             Fact::Run(fact) => self.apply_to_run(fact),
             Fact::Parent(_) => Waiting::apply(&mut self.waiting, &entry.fact),
-            Fact::Outbox(_) | Fact::Flow(_) => {}
+            Fact::Outbox(_) | Fact::Flow(_) | Fact::Outbound(_) => {}
         }
     }
 

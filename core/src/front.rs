@@ -10,6 +10,7 @@ mod trust;
 use crate::id::{CallId, WorkflowId};
 use crate::limit::BODY_BYTES_MAX;
 use crate::notice::{Arrival, ConferenceNotice, LineAnswer, RecordingNotice, StatusNotice, StreamNotice};
+use crate::outbound::PlacementId;
 use crate::provider::twilio::form::{Form, cut};
 use crate::provider::twilio::signature::Keys;
 use crate::provider::twilio::{status, webhook};
@@ -58,6 +59,8 @@ pub enum Ask {
     Next(Next),
     Wait(Wait),
     Status(StatusNotice),
+    /// The status of a call that we placed: it may be the first that we hear of it.
+    Placed(Box<Placed>),
     StreamEvent(StreamNotice),
     Recording(RecordingNotice),
     Conference(ConferenceNotice),
@@ -83,6 +86,8 @@ pub enum Ask {
 pub struct Voice {
     pub workflow: WorkflowId,
     pub arrival: Arrival,
+    /// Of a call that we placed.
+    pub tag: Option<PlacementId>,
     /// For a call that is known already this is a way back like any other.
     pub answer: LineAnswer,
     pub error: Option<NetworkError>,
@@ -99,10 +104,20 @@ pub struct Next {
     pub x: Option<u32>,
     /// The verb (from 1) whose action this is.
     pub a: Option<u32>,
+    /// Of a call that we placed.
+    pub tag: Option<PlacementId>,
     pub answer: LineAnswer,
     pub arrival: Arrival,
     pub error: Option<NetworkError>,
     pub idempotency: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    pub workflow: WorkflowId,
+    pub tag: PlacementId,
+    pub arrival: Arrival,
+    pub notice: StatusNotice,
 }
 
 /// The network asks what a caller in a queue shall hear.
@@ -232,7 +247,10 @@ impl Reader<'_, '_> {
         match route {
             Route::Health => Ok(Ask::Health),
             Route::Ready => Ok(Ask::Ready),
-            Route::Status => status::status_notice(&self.form).map(Ask::Status).ok_or_else(no_call),
+            Route::Status => {
+                let notice = status::status_notice(&self.form).ok_or_else(no_call)?;
+                Ok(self.placed(&notice).unwrap_or(Ask::Status(notice)))
+            }
             Route::StreamEvent => status::stream_notice(&self.form).map(Ask::StreamEvent).ok_or_else(no_call),
             Route::Recording => {
                 status::recording_notice(&self.form, &self.query).map(Ask::Recording).ok_or_else(no_call)
@@ -302,10 +320,29 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// The URLs of a call that we placed name our wish for it.
+    fn tag(&self) -> Option<PlacementId> {
+        let tag = self.query.get("tag")?;
+        uuid::Uuid::try_parse(tag).ok().map(PlacementId)
+    }
+
+    fn placed(&self, notice: &StatusNotice) -> Option<Ask> {
+        let workflow = self.query.get("workflow").filter(|id| id.len() <= WORKFLOW_ID_BYTES_MAX)?;
+        let arrival = webhook::arrival(&self.form).filter(|_| notice.parent.is_none())?;
+        let placed = Placed {
+            workflow: WorkflowId(workflow.to_owned()),
+            tag: self.tag()?,
+            arrival,
+            notice: notice.clone(),
+        };
+        Some(Ask::Placed(Box::new(placed)))
+    }
+
     fn voice(&self, workflow: WorkflowId) -> Result<Ask, Refusal> {
         Ok(Ask::Voice(Voice {
             workflow,
             arrival: webhook::arrival(&self.form).ok_or_else(no_call)?,
+            tag: self.tag(),
             answer: webhook::line_answer(&self.form),
             error: webhook::network_error(&self.form),
             idempotency: self.idempotency(),
@@ -327,6 +364,7 @@ impl Reader<'_, '_> {
             workflow,
             x,
             a,
+            tag: self.tag(),
             answer: webhook::line_answer(&self.form),
             arrival,
             error,

@@ -10,6 +10,7 @@
 //! | [`flow`] | the workflow language: documents, cursor, stacks, variables, actions |
 //! | [`workflow`] | a main workflow around a flow's run: trigger, completion, what comes after |
 //! | [`fold`] | what a story's facts come to, from the first or from a snapshot |
+//! | [`outbound`] | calls that we place: dialled once, whatever happens |
 //! | [`roster`] | which calls exist, who is rebuilt, who is turned away |
 //! | [`http`] | what a workflow asks of other systems, and how their answers are judged |
 //! | [`front`] | what a request of the phone network means, and whether it may come in |
@@ -30,6 +31,7 @@ pub mod invariant;
 pub mod limit;
 pub mod media;
 pub mod notice;
+pub mod outbound;
 pub mod provider;
 pub mod roster;
 pub mod scene;

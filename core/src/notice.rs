@@ -92,6 +92,8 @@ pub enum LineAnswer {
     /// A plain return: the tail Redirect, the fallback URL, Connect's action.
     #[default]
     Returned,
+    /// As a plain return, but because we made the network leave what it performed.
+    Interrupted,
     Gathered {
         digits: String,
         speech: Option<String>,

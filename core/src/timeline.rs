@@ -90,6 +90,7 @@ fn of_call(fact: &CallFact) -> Option<(&'static str, Value)> {
                 "reason": notice.reason,
             }),
         ),
+        CallFact::Reached { asked, said } => ("asked_network", json!({ "asked": asked, "said": said })),
         CallFact::Trouble { what } => ("trouble", json!({ "what": what })),
         // Of the flow's end its own fact tells; the others are bookkeeping.
         CallFact::FlowOver { .. } | CallFact::Bound { .. } | CallFact::TokenUsed { .. } => return None,

@@ -6,8 +6,9 @@
 mod world;
 
 use crate::network::caller::Act as CallerAct;
+use crate::network::rest::{ApiReply, ApiRequest, Asked};
 use crate::network::{Effect, Input, Line, LineConfig, Reply, Request};
-use crate::stage::props::{AUTH_TOKEN, ORIGIN};
+use crate::stage::props::{self, AUTH_TOKEN, ORIGIN};
 use crate::stage::{Knock, News, Stage, WireRequest};
 use crate::transcript::telling::{Teller, experienced};
 use crate::transcript::{Act, Api, Told, Transcript, What};
@@ -98,6 +99,7 @@ enum Delivery {
     /// Connected, and then no whole answer.
     Broken(Knock),
     Cut(Knock),
+    Api(u64, Option<ApiReply>),
     Knock(Knock, WireRequest),
     Text(Knock, String),
     Binary(Knock),
@@ -117,7 +119,9 @@ impl Delivery {
             Delivery::News(News::Answered { .. } | News::Ending { .. }) => 6,
             Delivery::Refused(_) | Delivery::Broken(_) => 6,
             Delivery::News(News::Asked(_) | News::Died { .. }) => 6,
-            Delivery::Knock(..)
+            Delivery::News(News::AsksNetwork { .. })
+            | Delivery::Api(..)
+            | Delivery::Knock(..)
             | Delivery::Text(..)
             | Delivery::Binary(_)
             | Delivery::Close(..)
@@ -246,6 +250,7 @@ impl<'p, S: Stage> Player<'p, S> {
                 Some(Asker::Callback) | None => {}
             },
             Delivery::Cut(knock) => self.socket_ended(knock, None),
+            Delivery::Api(ask, reply) => self.stage.network_answers(ask, reply),
             Delivery::Knock(knock, _) if self.is_down => {
                 self.put(self.now + LATENCY, Delivery::Refused(knock));
             }
@@ -496,12 +501,42 @@ impl<'p, S: Stage> Player<'p, S> {
                 }
             }
             News::SocketClosed { socket, code } => self.socket_ended(socket, code),
+            News::AsksNetwork { ask, request } => self.asks_network(ask, &request),
             News::Ending { knock, text } => {
                 self.askers.remove(&knock);
                 self.tell(format!("api answers: {text}"));
             }
             News::Asked(_) => {}
             News::Died { .. } => self.tell("the server dies"),
+        }
+    }
+
+    /// The pretend network's REST API: it knows the one line of the play.
+    fn asks_network(&mut self, ask: u64, request: &ApiRequest) {
+        if self.transcript.head.has_no_rest() {
+            return self.put(self.now + LATENCY, Delivery::Api(ask, None));
+        }
+        let mut effects = Vec::new();
+        let reply = match props::account().read(request) {
+            Ok(asked) => self.asked_line(&asked, &mut effects),
+            Err(refusal) => refusal,
+        };
+        self.put(self.now + LATENCY, Delivery::Api(ask, Some(reply)));
+        self.do_effects(effects);
+    }
+
+    fn asked_line(&mut self, asked: &Asked, effects: &mut Vec<Effect>) -> ApiReply {
+        let now = self.stage.now();
+        let known = match asked {
+            Asked::Fetch { call } | Asked::End { call } | Asked::Redirect { call, .. } => *call == self.call,
+            Asked::List { .. } | Asked::Dial(_) => false,
+        };
+        match asked {
+            Asked::List { .. } => {
+                ApiReply { status: 200, body: serde_json::json!({"calls": [self.line.resource(now)]}) }
+            }
+            _ if known => self.line.asked(now, asked, effects),
+            _ => ApiReply::not_found("a call"),
         }
     }
 

@@ -92,6 +92,9 @@ impl Server {
                 }
             });
         }
+        // The network may take its time, and nobody waits for it.
+        let sweeping = runtime.clone();
+        actix_rt::spawn(async move { sweeping.end_orphans().await });
         Ok(Server { runtime, addresses, public: handles.0, control: handles.1, own_public })
     }
 

@@ -94,6 +94,8 @@ pub struct Twilio {
     pub api_key: Secret,
     pub api_secret: Secret,
     pub api_url: String,
+    /// Shown by calls that we place, unless they name another number.
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

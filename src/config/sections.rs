@@ -101,6 +101,7 @@ impl Twilio {
             api_key: section.secret("api_key"),
             api_secret: section.secret("api_secret"),
             api_url: section.parsed("api_url", String::new(), value::origin),
+            from: section.optional("from", |text| Ok(text.to_owned())),
         };
         if twilio.api_key.is_empty() != twilio.api_secret.is_empty() {
             let given = if twilio.api_key.is_empty() { "api_secret" } else { "api_key" };

@@ -21,9 +21,18 @@ impl Desk {
         }
     }
 
-    /// Cuts short what the caller hears, or what is waited for.
+    /// Cuts short what the caller hears, or what is waited for. A verb can only be left by the network itself, which
+    /// its REST API is told, where there are credentials.
     pub async fn interrupt(&self, sid: &str) -> Result<(), Problem> {
-        self.command_flow(sid, Command::Interrupt).await
+        match self.command_flow(sid, Command::Interrupt).await {
+            Err(refused) if refused.code() == Code::NotInterruptible => {
+                match self.ask_live(sid, |_| Request::LeaveVerb).await? {
+                    Answer::Leaving => Ok(()),
+                    _ => Err(refused),
+                }
+            }
+            done => done,
+        }
     }
 
     /// True when the caller hears it only in the next document.

@@ -8,6 +8,7 @@ mod drain;
 mod flows;
 mod letters;
 mod openapi;
+mod outbound;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -77,8 +78,15 @@ pub struct Ready {
 
 /// All routes that need a token.
 pub fn routes() -> Vec<&'static Route> {
-    let tables =
-        [calls::ROUTES, activeflows::ROUTES, flows::ROUTES, letters::ROUTES, drain::ROUTES, openapi::ROUTES];
+    let tables = [
+        calls::ROUTES,
+        activeflows::ROUTES,
+        flows::ROUTES,
+        letters::ROUTES,
+        drain::ROUTES,
+        openapi::ROUTES,
+        outbound::ROUTES,
+    ];
     tables.into_iter().flatten().chain([&recordings::FETCH]).collect()
 }
 

@@ -26,17 +26,20 @@ pub enum Code {
     Limit,
     FileFlow,
     NotInterruptible,
+    NoCredentials,
     TooLarge,
     UnsupportedMediaType,
     InvalidWorkflow,
+    CallRefused,
     IdempotencyKeyReused,
     RateLimited,
+    OutcomeUnknown,
     Internal,
     Unavailable,
 }
 
 impl Code {
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 26] = [
         Code::InvalidRequest,
         Code::Unauthorized,
         Code::Forbidden,
@@ -53,11 +56,14 @@ impl Code {
         Code::Limit,
         Code::FileFlow,
         Code::NotInterruptible,
+        Code::NoCredentials,
         Code::TooLarge,
         Code::UnsupportedMediaType,
         Code::InvalidWorkflow,
+        Code::CallRefused,
         Code::IdempotencyKeyReused,
         Code::RateLimited,
+        Code::OutcomeUnknown,
         Code::Internal,
         Code::Unavailable,
     ];
@@ -96,6 +102,7 @@ impl Code {
             Code::NotInterruptible => {
                 ("not_interruptible", StatusCode::CONFLICT, "What runs can't be interrupted")
             }
+            Code::NoCredentials => ("no_credentials", StatusCode::CONFLICT, "This needs credentials"),
             Code::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
             Code::UnsupportedMediaType => (
                 "unsupported_media_type",
@@ -104,6 +111,12 @@ impl Code {
             ),
             Code::InvalidWorkflow => {
                 ("invalid_workflow", StatusCode::UNPROCESSABLE_ENTITY, "The workflow has errors")
+            }
+            Code::CallRefused => {
+                ("call_refused", StatusCode::UNPROCESSABLE_ENTITY, "The phone network refuses the call")
+            }
+            Code::OutcomeUnknown => {
+                ("outcome_unknown", StatusCode::BAD_GATEWAY, "Nobody knows yet what came of it")
             }
             Code::IdempotencyKeyReused => (
                 "idempotency_key_reused",

@@ -307,7 +307,7 @@ fn judge(home: &Path, stories: &[Story]) -> (usize, u64) {
         match &row.key {
             Key::Call(call) => calls.insert(call.0.clone(), story),
             Key::Run(run) => mains.insert(run.to_string(), story),
-            Key::Delivery(_) | Key::Flow(_) => None,
+            Key::Delivery(_) | Key::Placement(_) | Key::Flow(_) => None,
         };
     }
     assert_eq!(mains.len(), stories.len(), "one main workflow for each call");

@@ -8,10 +8,13 @@ use crate::notice::{LineAnswer, NetworkStatus, StatusNotice};
 use crate::scene::Event;
 
 /// What the network told beside the call's life is kept for the timeline, up to this many.
-const NEWS_MAX: u32 = 1000;
+pub(super) const NEWS_MAX: u32 = 1000;
 
 impl Call {
     pub(super) fn asked(&mut self, now: Now, ask: AskNo, request: Request, out: &mut Vec<Effect>) {
+        if matches!(request, Request::Voice { .. } | Request::Next { .. } | Request::Wait { .. }) {
+            self.heard_of_network(now);
+        }
         match request {
             Request::Voice { status, answer, key } => {
                 self.ended_meanwhile(now, None, status, &answer, out);
@@ -28,6 +31,7 @@ impl Call {
             Request::Conference(notice) => self.note(now, ask, CallFact::ConferenceNews { notice }, out),
             Request::Open { token } => self.asked_open(now, ask, &token, out),
             Request::Attach => self.asked_attach(now, ask, out),
+            Request::LeaveVerb => self.asked_to_leave_verb(now, ask, out),
             Request::HangUp => self.asked_end(now, ask, false, out),
             Request::Stop => self.asked_end(now, ask, true, out),
             Request::Say { text } => self.asked_say(now, ask, text, out),
@@ -175,6 +179,9 @@ impl Call {
         }
         self.drop_stream_for_return(now, out);
         self.deadlines.returned();
+        let interrupted = self.flow.interrupted.take() == Some(exchange);
+        let answer =
+            if interrupted && answer == LineAnswer::Returned { LineAnswer::Interrupted } else { answer };
         self.learn_return(now, exchange, &answer);
         // Verbs that the start of the stream acknowledged are done already, unless the flow's word on it was lost.
         self.make(ask, key, Event::Performed { answer }, out);
@@ -223,7 +230,7 @@ impl Call {
     }
 
     /// Statuses come repeated, late and out of order: only what is further along is news, the first end wins.
-    fn status_moves(
+    pub(super) fn status_moves(
         &mut self,
         now: Now,
         status: NetworkStatus,

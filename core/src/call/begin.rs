@@ -5,6 +5,7 @@ use crate::Now;
 use crate::fact::{Entry, Fact, Key};
 use crate::flow::run::RunSpec;
 use crate::flow::script::Script;
+use crate::flow::vars::is_reserved;
 use crate::id::{RunId, WorkflowId};
 use crate::notice::Arrival;
 use crate::scene::{Reference, ReferenceKind};
@@ -39,9 +40,24 @@ pub fn new_call(
     arrival: Arrival,
     script: &Arc<Script>,
     find: &dyn Fn(&WorkflowId) -> Option<Arc<Script>>,
+    ids: (RunId, RunId),
+) -> Result<NewCall, NoSubWorkflow> {
+    new_call_with(now, arrival, &Map::new(), script, find, ids)
+}
+
+/// As [`new_call`], with variables that whoever placed the call gives to both runs. What the runtime itself sets is
+/// not theirs to set.
+pub fn new_call_with(
+    now: Now,
+    arrival: Arrival,
+    given: &Map<String, Value>,
+    script: &Arc<Script>,
+    find: &dyn Fn(&WorkflowId) -> Option<Arc<Script>>,
     (main, sub): (RunId, RunId),
 ) -> Result<NewCall, NoSubWorkflow> {
-    let variables = call_variables(&arrival);
+    let mut variables = call_variables(&arrival);
+    let own = given.iter().filter(|(name, _)| !is_reserved(name));
+    variables.extend(own.map(|(name, value)| (name.clone(), value.clone())));
     let trigger = script.triggers.iter().find(|trigger| trigger.kind == INBOUND_CALL);
     let Some(trigger) = trigger else {
         return Ok(assemble(
@@ -92,6 +108,7 @@ pub fn turned_away(now: Now, arrival: Arrival, workflow: WorkflowId, sub: RunId)
         sub_run: sub,
         main_run: None,
         max_duration_ms: None,
+        resume_phrase: None,
     };
     [arrived, CallFact::Rejected]
         .map(|fact| Entry { key: key.clone(), wall_ms: now.wall_ms, fact: Fact::Call(fact) })
@@ -119,7 +136,16 @@ fn assemble(
         on_complete: None,
     };
     let sub_workflow = sub_script.id.clone();
-    let arrived = CallFact::Arrived { arrival, workflow, sub_workflow, sub_run, main_run, max_duration_ms };
+    let resume_phrase = sub_script.resume_phrase.clone();
+    let arrived = CallFact::Arrived {
+        arrival,
+        workflow,
+        sub_workflow,
+        sub_run,
+        main_run,
+        max_duration_ms,
+        resume_phrase,
+    };
     NewCall { arrived, sub, main }
 }
 

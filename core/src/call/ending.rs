@@ -4,6 +4,7 @@
 //! socket; the flow's own end; somebody's wish. Whatever comes, in whatever order and however often: the flow is
 //! told once, the completion is made once.
 
+use super::reaching::Doubt;
 use super::*;
 use crate::document::{Ending, Plan};
 use crate::notice::NetworkStatus;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 /// Beyond the length of what it performs, the network has this long to be heard of again.
 const DOCUMENT_GRACE: Duration = Duration::from_secs(60);
+/// A question to the network takes a moment, however short the grace is.
+const MOMENT: Duration = Duration::from_secs(5);
 /// A completion that was not acknowledged is told again after this.
 const RESEND_AFTER: Duration = Duration::from_secs(5);
 
@@ -83,6 +86,10 @@ impl Deadlines {
         }
     }
 
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.back.is_some()
+    }
+
     pub(super) fn hangup_delivered(&mut self, now: Now) {
         // Only the first time: a network that keeps asking must not keep the call from ending.
         if self.close.is_some() && !self.delivered {
@@ -106,7 +113,13 @@ impl Call {
         let is_due = |at: Option<Tick>| at.is_some_and(|at| at <= now.tick);
         if is_due(self.deadlines.close) {
             self.deadlines.close = None;
-            self.end_for_good(now, CallEnd::Completed, out);
+            let told = self.deadlines.delivered;
+            if !told && self.hang_up_there(now, out) {
+                // Nobody can tell whether it is over there: it is ended, and has the grace to say so.
+                self.deadlines.close = Some(now.tick + self.config.return_grace.max(MOMENT));
+            } else {
+                self.end_for_good(now, CallEnd::Completed, out);
+            }
         }
         if is_due(self.deadlines.max_duration) {
             self.deadlines.max_duration = None;
@@ -114,11 +127,16 @@ impl Call {
         }
         if let Some((_, reason)) = self.deadlines.back.take_if(|(at, _)| *at <= now.tick) {
             let by_itself = self.state.flow_over.as_ref().is_some_and(|over| !over.hold);
-            self.end_for_good(now, if by_itself { CallEnd::Completed } else { reason }, out);
+            let reason = if by_itself { CallEnd::Completed } else { reason };
+            if !self.in_doubt(now, Doubt::Return(reason), out) {
+                self.end_for_good(now, reason, out);
+            }
         }
         if is_due(self.deadlines.document) {
             self.deadlines.document = None;
-            self.end_for_good(now, CallEnd::NoReturn, out);
+            if !self.in_doubt(now, Doubt::Return(CallEnd::NoReturn), out) {
+                self.end_for_good(now, CallEnd::NoReturn, out);
+            }
         }
         if is_due(self.deadlines.idle) {
             self.look_for_silence(now, out);
@@ -142,7 +160,8 @@ impl Call {
     /// A person, or the flow's owner, wants the call to end.
     pub(super) fn asked_end(&mut self, now: Now, ask: AskNo, stop: bool, out: &mut Vec<Effect>) {
         let under_way = self.state.exchanges.last().is_some_and(|exchange| !exchange.returned);
-        let deferred = self.live.is_none() && under_way && self.state.over.is_none();
+        let out_of_reach = self.live.is_none() && under_way && self.state.over.is_none();
+        let deferred = out_of_reach && !self.has_rest();
         let reason = if stop { EndReason::Stopped } else { EndReason::CallEnded };
         self.end_by_us(now, CallEnd::Hangup, reason, out);
         self.write(out);
@@ -168,9 +187,14 @@ impl Call {
             return;
         }
         self.decide(now, CallFact::Stopping { reason });
+        // A stream's end brings the network back by itself, and one that waits for a document is told now.
+        let out_of_reach = self.live.is_none() && self.making.is_none();
         self.release(now, out);
         self.deadlines.clear();
         self.deadlines.close = Some(now.tick + self.config.return_grace);
+        if out_of_reach {
+            self.hang_up_there(now, out);
+        }
         self.tell_flow(Event::End {
             reason: flow,
             detail: Some(format!("the call ended: {}", reason.as_str())),
@@ -203,6 +227,7 @@ impl Call {
         self.end_recording(now, "hangup", out);
         self.desk.silence();
         self.give_up_making(out);
+        self.stop_reaching(out);
     }
 
     /// The completion, once everything that belongs in it is there.

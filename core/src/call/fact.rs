@@ -19,6 +19,9 @@ pub enum CallFact {
         sub_run: RunId,
         main_run: Option<RunId>,
         max_duration_ms: Option<u64>,
+        /// Said to a caller whose stream was lost and is back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume_phrase: Option<String>,
     },
     /// Turned away before anything ran (capacity, drain).
     Rejected,
@@ -92,6 +95,11 @@ pub enum CallFact {
     },
     ConferenceNews {
         notice: ConferenceNotice,
+    },
+    /// The network's REST API was asked, and what it said.
+    Reached {
+        asked: String,
+        said: String,
     },
     /// Somebody outside lets the caller hear this: in the next document, or on the stream at once.
     Said {

@@ -12,6 +12,7 @@
 //! | `turning.rs` | turns with the flow, and the documents that come of them |
 //! | `streaming.rs` | sockets: tokens, takeover, sound, digits |
 //! | `ending.rs` | deadlines, ends, the completion |
+//! | [`reaching`] | with credentials: what the network is asked by its REST API, and what that leads to |
 //!
 //! Refuses to know: HTTP, TwiML, files, actors, the clock.
 
@@ -20,6 +21,7 @@ pub mod begin;
 mod ear;
 mod ending;
 pub mod fact;
+pub mod reaching;
 mod sound;
 pub mod state;
 mod streaming;
@@ -27,6 +29,7 @@ mod turning;
 pub mod words;
 
 pub use fact::{CallEnd, CallFact};
+pub use reaching::RestConfig;
 pub use state::CallState;
 pub use words::*;
 
@@ -35,6 +38,7 @@ use crate::invariant;
 use crate::media::playout::LEAD_MAX;
 use crate::{Machine, Now, Tick};
 use ending::Deadlines;
+use reaching::Reach;
 use sound::Desk;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +54,7 @@ pub struct Call {
     opening: Opening,
     desk: Desk,
     deadlines: Deadlines,
+    reach: Reach,
     /// Facts of this input, not yet handed over to be written.
     batch: Vec<Fact>,
     counters: Counters,
@@ -72,6 +77,7 @@ impl Call {
         let state = CallState::begin(&arrived, now.wall_ms)?;
         let mut call = Call::with_state(now, config, state);
         call.batch.push(Fact::Call(arrived));
+        call.heard_of_network(now);
         Some(call)
     }
 
@@ -80,8 +86,10 @@ impl Call {
     pub fn restore(now: Now, config: Arc<CallConfig>, state: CallState) -> Call {
         let mut call = Call::with_state(now, config, state);
         call.flow.over = call.state.flow_over.is_some();
+        call.flow.stream_lost = call.state.streams.back().is_some_and(|stream| stream.ended_ms.is_none());
         call.resume_recordings(now);
         call.resume_deadlines(now);
+        call.look_after_restart(now);
         // Waits that need no line go on by their own due times.
         call.tell_flow(crate::scene::Event::Proceed);
         call
@@ -99,6 +107,7 @@ impl Call {
             opening: Opening::default(),
             desk,
             deadlines,
+            reach: Reach::default(),
             batch: Vec::new(),
             counters: Counters::default(),
             finished: false,
@@ -166,6 +175,7 @@ impl Machine for Call {
             Input::Loaded { sound, audio } => self.loaded(now, sound, audio, out),
             Input::EchoOpen { echo } => self.echo_open(now, echo, out),
             Input::RecordingClosed { report } => self.recording_closed(now, report),
+            Input::Reached { no, outcome } => self.reached(now, no, &outcome, out),
             Input::Fetched { no, outcome } => self.tell_flow(crate::scene::Event::Fetched { no, outcome }),
             Input::Dropped { frames } => self.counters.frames_dropped += frames,
             Input::Acked => self.acked(now),
@@ -176,6 +186,7 @@ impl Machine for Call {
 
     fn wake(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.wake_deadlines(now, out);
+        self.wake_reach(now, out);
         self.wake_flow(now);
         self.settle(now, out);
     }
@@ -184,7 +195,10 @@ impl Machine for Call {
         if self.finished {
             return None;
         }
-        [self.deadlines.next(), self.flow_due(), self.desk.due_at()].into_iter().flatten().min()
+        [self.deadlines.next(), self.reach.next(), self.flow_due(), self.desk.due_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn is_over(&self) -> bool {

@@ -26,6 +26,7 @@ pub struct CallState {
     pub sub_run: RunId,
     pub main_run: Option<RunId>,
     pub max_duration_ms: Option<u64>,
+    pub resume_phrase: Option<String>,
     pub started_ms: u64,
     pub ended_ms: Option<u64>,
     pub status: Option<NetworkStatus>,
@@ -75,7 +76,15 @@ pub struct StreamRecord {
 impl CallState {
     /// The state that the call's first fact makes; `None` when it is no first fact.
     pub fn begin(fact: &CallFact, wall_ms: u64) -> Option<CallState> {
-        let CallFact::Arrived { arrival, workflow, sub_workflow, sub_run, main_run, max_duration_ms } = fact
+        let CallFact::Arrived {
+            arrival,
+            workflow,
+            sub_workflow,
+            sub_run,
+            main_run,
+            max_duration_ms,
+            resume_phrase,
+        } = fact
         else {
             return None;
         };
@@ -86,6 +95,7 @@ impl CallState {
             sub_run: *sub_run,
             main_run: *main_run,
             max_duration_ms: *max_duration_ms,
+            resume_phrase: resume_phrase.clone(),
             started_ms: wall_ms,
             ended_ms: None,
             // A call that is asked about is up; its end is told by a status of its own.
@@ -197,7 +207,8 @@ impl CallState {
             CallFact::ChildStatus { .. }
             | CallFact::StreamNews { .. }
             | CallFact::RecordingNews { .. }
-            | CallFact::ConferenceNews { .. } => self.news += 1,
+            | CallFact::ConferenceNews { .. }
+            | CallFact::Reached { .. } => self.news += 1,
         }
     }
 

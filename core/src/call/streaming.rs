@@ -132,6 +132,7 @@ impl Call {
             out.push(Effect::CloseStream { stream, code: 1000 });
             return;
         }
+        self.heard_of_network(now);
         self.close_stream(now, 1000, out);
         let first = self.state.exchange(exchange).is_some_and(|exchange| !exchange.returned);
         self.decide(now, CallFact::StreamStarted { stream: stream.0, exchange, stream_sid });
@@ -257,6 +258,7 @@ impl Call {
         self.opening.admitted.remove(&stream);
         let Some(live) = self.live.take_if(|live| live.stream == stream) else { return };
         if !live.stopped {
+            self.flow.stream_lost |= !live.closed && !live.leaving;
             self.decide(now, CallFact::StreamEnded { stream: stream.0, stopped: false });
             self.lose_line(now, CallEnd::NoReturn);
         }
@@ -275,6 +277,7 @@ impl Call {
             return;
         }
         self.deadlines.await_return(now, otherwise);
+        self.look_meanwhile(now);
         self.tell_flow(Event::Proceed);
     }
 
@@ -298,6 +301,7 @@ impl Call {
         self.flow.wants_verb = false;
         self.freeze(now);
         self.deadlines.await_return(now, CallEnd::NoReturn);
+        self.look_meanwhile(now);
         self.write(out);
         out.push(Effect::CloseStream { stream, code: 1000 });
     }
@@ -317,6 +321,7 @@ impl Call {
     /// Until it is gone, nothing may count as heard that nobody hears.
     pub(super) fn hand_over(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.live.is_some() {
+            self.flow.stream_lost = true;
             self.close_stream(now, 1001, out);
             self.lose_line(now, CallEnd::NoReturn);
         }

@@ -28,6 +28,10 @@ pub(super) struct FlowLink {
     pub(super) over: bool,
     /// Its last word was that only the network can go on.
     pub(super) wants_verb: bool,
+    /// A stream ended that neither side wanted to end.
+    pub(super) stream_lost: bool,
+    /// We have made the network leave this document before its end.
+    pub(super) interrupted: Option<u32>,
     /// The stream was lost since its last turn began: it has to hear of that, also when the next one is up already.
     pub(super) line_lost: bool,
 }
@@ -225,12 +229,11 @@ impl Call {
             return;
         }
         let ending = self.ending_of(&verbs, needs);
-        let said = self
-            .state
-            .says
-            .iter()
-            .map(|text| Verb::Say(Say { text: text.clone(), ssml: false, language: None, voice: None }));
-        let verbs = nested(said.chain(verbs).collect());
+        let said = self.state.says.iter();
+        let said =
+            said.map(|text| Verb::Say(Say { text: text.clone(), ssml: false, language: None, voice: None }));
+        let verbs = said.chain(verbs).collect();
+        let verbs = nested(self.welcomed_back(verbs, &ending));
         let plan = Plan { exchange: self.state.newest() + 1, verbs, ending };
         self.deadlines.given(now, &self.config, &plan);
         let mut keys = making.keys.into_iter();
@@ -247,6 +250,18 @@ impl Call {
                 .into_iter()
                 .map(|ask| Effect::Answer { ask, answer: Answer::Document { plan: plan.clone() } }),
         );
+    }
+
+    /// Whoever lost a stream in the middle of a sentence is told that the call goes on.
+    fn welcomed_back(&mut self, verbs: Vec<Verb>, ending: &Ending) -> Vec<Verb> {
+        let lost = std::mem::take(&mut self.flow.stream_lost);
+        match &self.state.resume_phrase {
+            Some(phrase) if lost && !matches!(ending, Ending::Hangup) => {
+                let say = Say { text: phrase.clone(), ssml: false, language: None, voice: None };
+                std::iter::once(Verb::Say(say)).chain(verbs).collect()
+            }
+            _ => verbs,
+        }
     }
 
     fn ending_of(&self, verbs: &[Verb], needs: &Needs) -> Ending {

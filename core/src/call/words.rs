@@ -99,6 +99,11 @@ pub enum Input {
         no: FetchNo,
         outcome: Outcome,
     },
+    /// What came of an [`Effect::Reach`].
+    Reached {
+        no: u64,
+        outcome: Outcome,
+    },
     /// The main workflow has the completion.
     Acked,
     /// The process goes away: hand the call over by closing its stream.
@@ -137,6 +142,9 @@ pub enum Request {
     },
     /// A bare stream named this call in its `start`.
     Attach,
+    /// The network is to leave the verb that it performs, which only its REST API can tell it. What runs on a stream
+    /// is cut short by the flow itself.
+    LeaveVerb,
     /// End the call now: by the API.
     HangUp,
     /// End the activeflow, and with it the call.
@@ -174,6 +182,8 @@ pub enum Answer {
     Denied {
         why: &'static str,
     },
+    /// The network leaves its verb, and comes back for what follows.
+    Leaving,
     /// The end is under way; `deferred` when it can only be performed at the network's next request.
     Ending {
         deferred: bool,
@@ -226,6 +236,13 @@ pub enum Effect {
         no: FetchNo,
         errand: Errand,
     },
+    /// Asks the network's REST API about this call; comes back as [`Input::Reached`].
+    Reach {
+        no: u64,
+        errand: Errand,
+    },
+    /// Something happened that is worth a counter of this name.
+    Count(&'static str),
     /// It is on disk: send it.
     Deliver(Box<Delivery>),
     OpenRecording {
@@ -289,4 +306,6 @@ pub struct CallConfig {
     pub media: crate::media::playout::PlayoutConfig,
     /// Derives the tokens of streams; made once an instance and kept.
     pub instance_key: [u8; 32],
+    /// None without credentials: then a call can only wait for the network to come.
+    pub rest: Option<super::reaching::RestConfig>,
 }

@@ -300,6 +300,7 @@ impl Run {
     pub(super) fn performed(&mut self, draft: &mut Draft, answer: &LineAnswer) {
         let rendered: Vec<Pending> = self.state.pending.clone();
         let mut ending = None;
+        let last = answer;
         for (at, pending) in rendered.iter().enumerate() {
             let Some(entry) = self.state.history.entry(pending.step) else { continue };
             let (node, parameters, attempts) = (entry.node.clone(), entry.parameters.clone(), entry.attempts);
@@ -311,6 +312,8 @@ impl Run {
             let mut scene =
                 self.scene(draft, &node, action, place, &parameters, &Value::Null, &mut live, &mut ops);
             let result = match action.resume(&mut scene, &Happened::Performed(answer)) {
+                // The whole document was left; how far it had come, nobody says.
+                _ if *last == LineAnswer::Interrupted => Ok(Step::Cut(Done::default())),
                 Ok(Step::Stay) => Ok(Step::Done(Done::default())),
                 other => other,
             };

@@ -164,6 +164,24 @@ fn notices_and_waits_are_understood() {
 }
 
 #[test]
+fn the_urls_of_a_call_that_we_placed_name_the_wish() {
+    let tag = "0190b3c4-1c2d-7e3f-8a4b-5c6d7e8f9a0b";
+    let ask = |target: &str, body: &str| sent("POST", target, body).signed().ask(&strict());
+    let told = ask(&format!("/webhooks/twilio/status?workflow=menu&tag={tag}"), CALL);
+    let Ok(Ask::Placed(placed)) = told else { panic!("{told:?}") };
+    assert_eq!((placed.workflow, placed.tag.to_string()), (menu(), tag.to_owned()));
+    let voice = ask(&format!("/webhooks/menu?tag={tag}"), CALL);
+    assert!(matches!(voice, Ok(Ask::Voice(voice)) if voice.tag.is_some()));
+    for (target, body) in [
+        ("/webhooks/twilio/status?workflow=menu&tag=x".to_owned(), CALL.to_owned()),
+        (format!("/webhooks/twilio/status?tag={tag}"), CALL.to_owned()),
+        (format!("/webhooks/twilio/status?workflow=menu&tag={tag}"), format!("{CALL}&ParentCallSid=CA9")),
+    ] {
+        assert!(matches!(ask(&target, &body), Ok(Ask::Status(_))), "{target} {body}");
+    }
+}
+
+#[test]
 fn a_stream_names_its_call_by_ticket_by_query_or_not_at_all() {
     let stream = |target: &str| sent("GET", target, "").with("upgrade", "websocket").signed().ask(&strict());
     let call = || CallId("CA1".into());

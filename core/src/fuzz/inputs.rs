@@ -1,11 +1,15 @@
 //! What may happen to a call, as small moves: a property test chooses them, a fuzz target reads them from bytes.
 
-use super::stage::{Stage, script};
-use crate::call::{Answer, Input, Request, StreamNo};
+use super::stage::{Stage, script, stage_config};
+use crate::call::{Answer, CallConfig, Input, Request, RestConfig, StreamNo};
+use crate::http::{HttpReply, NoReply, Outcome, ReplyBody};
 use crate::id::CallId;
 use crate::media::frame::FRAME_BYTES;
 use crate::notice::{LineAnswer, NetworkStatus, RecordingNotice, StatusNotice};
-use crate::scene::Command;
+use crate::scene::{Command, ErrorClass};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Small flows that between them use every road: verbs only, prompts, the stream, both in turn, an end of their own,
 /// holding on, recording, queues, endless loops.
@@ -315,4 +319,45 @@ pub fn fuzz_call_inputs(bytes: &[u8]) {
         perform(&mut stage, step);
     }
     stage.to_the_end();
+}
+
+/// Any bytes are a story of a house with credentials, too: whatever the network's API says, and whenever it says it.
+pub fn fuzz_call_with_rest(bytes: &[u8]) {
+    let (flow, story) = moves(bytes);
+    let Some(Ok(script)) = FLOWS.get(flow).map(|document| script(document)) else { return };
+    let rest = RestConfig {
+        interval: Duration::from_secs(30),
+        origin: "https://holdline.test".into(),
+        return_fragment: String::new(),
+    };
+    let mut stage = Stage::with(script, CallConfig { rest: Some(rest), ..stage_config() });
+    stage.network = bytes.iter().map(|byte| said(*byte)).collect();
+    stage.voice(None);
+    for (place, step) in story.into_iter().enumerate() {
+        if place % 5 == 4 {
+            stage.ask(Request::LeaveVerb);
+        }
+        perform(&mut stage, step);
+    }
+    stage.to_the_end();
+}
+
+/// What the network's API may answer.
+fn said(byte: u8) -> Outcome {
+    let answer = |status: u16, body: Value| {
+        Ok(HttpReply { status, headers: BTreeMap::new(), body: ReplyBody::Json(body) })
+    };
+    let stands = |status: &str| answer(200, json!({"sid": "CA1", "status": status, "duration": "7"}));
+    match byte % 16 {
+        0..=6 => stands("in-progress"),
+        7 => stands("queued"),
+        8 => stands("completed"),
+        9 => stands("no word that we know"),
+        10 => answer(404, json!({"code": 20404})),
+        11 => answer(400, json!({"code": 21220})),
+        12 => answer(429, json!({"code": 20429})),
+        13 => answer(401, json!({"code": 20003})),
+        14 => answer(200, Value::Null),
+        _ => Err(NoReply { class: ErrorClass::Timeout, message: "no answer".into() }),
+    }
 }

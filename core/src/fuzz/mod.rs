@@ -7,7 +7,7 @@ mod inputs;
 mod journal;
 mod stage;
 
-pub use inputs::{FLOWS, Move, fuzz_call_inputs, moves, perform};
+pub use inputs::{FLOWS, Move, fuzz_call_inputs, fuzz_call_with_rest, moves, perform};
 pub use journal::fuzz_journal;
 pub use stage::{Stage, brief, script, stage_config};
 

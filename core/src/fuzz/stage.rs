@@ -52,6 +52,8 @@ pub struct Stage {
     pub sound_ms: usize,
     pub marks: VecDeque<(StreamNo, String)>,
     pub admitted: Vec<StreamNo>,
+    /// What the network's REST API answers, in order; then nobody is there.
+    pub network: VecDeque<crate::http::Outcome>,
     finished: bool,
     stopping_since: Option<Tick>,
 }
@@ -65,6 +67,7 @@ pub fn stage_config() -> CallConfig {
         local_speech: false,
         media: PlayoutConfig::default(),
         instance_key: [7; 32],
+        rest: None,
     }
 }
 
@@ -79,6 +82,10 @@ pub fn script(document: &str) -> Result<Script, String> {
 impl Stage {
     /// A call has arrived and has not been answered.
     pub fn new(script: Script) -> Stage {
+        Stage::with(script, stage_config())
+    }
+
+    pub fn with(script: Script, config: CallConfig) -> Stage {
         let now = Now { tick: Tick::from_millis(1000), wall_ms: WALL_MS };
         let spec = RunSpec {
             id: RunId(Uuid::from_u128(0x0190_b3c4_1c2d_7e3f_8a4b_5c6d_7e8f_9a0b)),
@@ -89,7 +96,7 @@ impl Stage {
             parent: None,
             on_complete: None,
         };
-        let config = Arc::new(stage_config());
+        let config = Arc::new(config);
         let (call, run, first) = born(now, &config, &spec);
         Stage {
             now,
@@ -111,6 +118,7 @@ impl Stage {
             sound_ms: 1000,
             marks: VecDeque::new(),
             admitted: Vec::new(),
+            network: VecDeque::new(),
             finished: false,
             stopping_since: None,
         }
@@ -335,6 +343,16 @@ impl Stage {
                 let reply = crate::http::HttpReply { status: 200, headers: BTreeMap::new(), body };
                 self.owed.push_back(Input::Fetched { no, outcome: Ok(reply) });
             }
+            Effect::Reach { no, errand } => {
+                if let crate::http::Errand::Http(call) = &errand {
+                    self.seen.push(
+                        format!("asks {} {}", call.method, asked_for(&call.body)).trim_end().to_owned(),
+                    );
+                }
+                let outcome = self.network.pop_front().unwrap_or_else(|| Err(nobody()));
+                self.owed.push_back(Input::Reached { no, outcome });
+            }
+            Effect::Count(what) => self.seen.push(format!("counts {what}")),
             // What follows is another story.
             Effect::Deliver(_) | Effect::Follow { .. } => {}
             Effect::OpenRecording { file, .. } => self.seen.push(format!("record {file}")),
@@ -357,8 +375,9 @@ impl Stage {
     fn check(&mut self) {
         let stopping = self.call.state().stopping.is_some() && !self.held && self.owed.is_empty();
         self.stopping_since = if stopping { self.stopping_since.or(Some(self.now.tick)) } else { None };
-        // The grace, and once more from the moment at which a <Hangup/> was delivered.
-        let most = self.config.return_grace * 2;
+        // The grace, with credentials once more for the network to be told, and once more from the moment at which a <Hangup/> was delivered.
+        let asked_there = u32::from(self.config.rest.is_some());
+        let most = self.config.return_grace * (2 + asked_there);
         let facts = self.facts.iter().map(|(wall_ms, fact)| (*wall_ms, fact));
         let checks = [
             invariant::at_most_one_end(self.facts.iter().map(|(_, fact)| fact)),
@@ -394,6 +413,7 @@ fn born(now: Now, config: &Arc<CallConfig>, spec: &RunSpec) -> (Call, Run, Vec<F
         sub_run: spec.id,
         main_run: Some(RunId(Uuid::from_u128(1))),
         max_duration_ms: None,
+        resume_phrase: spec.script.resume_phrase.clone(),
     };
     let Some(call) = Call::arrive(now, config.clone(), arrived) else { panic!("an arrival makes a call") };
     (call, run, facts.into_iter().map(Fact::Run).collect())
@@ -417,10 +437,25 @@ pub fn brief(answer: &Answer) -> String {
         Answer::NoContent => "ok".into(),
         Answer::Admitted { stream, .. } => format!("admitted {}", stream.0),
         Answer::Denied { .. } => "denied".into(),
+        Answer::Leaving => "leaving".into(),
         Answer::Ending { deferred } => format!("ending{}", if *deferred { " deferred" } else { "" }),
         Answer::Saying { deferred } => format!("saying{}", if *deferred { " deferred" } else { "" }),
         Answer::Commanded(verdict) => format!("commanded {verdict:?}"),
     }
+}
+
+/// What the network is told to do, in short.
+fn asked_for(body: &crate::http::Body) -> String {
+    match body {
+        crate::http::Body::Form(fields) => {
+            fields.first().map(|(name, value)| format!("{name}={value}")).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
+
+fn nobody() -> crate::http::NoReply {
+    crate::http::NoReply { class: ErrorClass::Unavailable, message: "nobody is there".into() }
 }
 
 fn word(verb: &Verb) -> &'static str {

@@ -1,6 +1,6 @@
 //! Whatever happens to a call in whatever order: the invariants hold, and it ends.
 
-use holdline_core::fuzz::{FLOWS, fuzz_call_inputs, moves, script};
+use holdline_core::fuzz::{FLOWS, fuzz_call_inputs, fuzz_call_with_rest, moves, script};
 use proptest::prelude::*;
 use std::fmt;
 
@@ -36,5 +36,6 @@ proptest! {
         story in prop::collection::vec(any::<u8>(), 1..200).prop_map(Story),
     ) {
         fuzz_call_inputs(&story.0);
+        fuzz_call_with_rest(&story.0);
     }
 }

@@ -2,4 +2,5 @@
 
 mod any_order;
 mod exchanges;
+mod reaching;
 mod stories;

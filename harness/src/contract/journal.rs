@@ -357,6 +357,7 @@ fn arrived(number: u64, wall_ms: u64) -> Entry {
         sub_run: sub_run(number),
         main_run: None,
         max_duration_ms: None,
+        resume_phrase: None,
     };
     entry(call(number), wall_ms, Fact::Call(fact))
 }

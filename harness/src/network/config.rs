@@ -40,6 +40,8 @@ pub struct LineConfig {
     /// Hand out each 20 ms of sound that the caller hears, for recording.
     pub hear_frames: bool,
     pub script: Script,
+    /// Placed by the REST API: it rings for so long, and whoever `far_ends` names under `to` answers or does not.
+    pub outbound: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +60,8 @@ pub enum OnAbruptClose {
     /// Connect's action if it has one, else the next verb.
     Action,
     End,
+    /// Nothing at all: the call stands, in silence, until somebody else does something about it.
+    Nothing,
 }
 
 /// How the caller's side of a stream is sent.
@@ -152,6 +156,7 @@ impl LineConfig {
             time_limit: Duration::from_secs(4 * 3600),
             hear_frames: false,
             script: Script::default(),
+            outbound: None,
         }
     }
 

@@ -8,7 +8,7 @@ use holdline_core::{Machine, Now, Tick};
 use super::ask::{Asking, Purpose, warn};
 use super::callback::Outbox;
 use super::caller::{Act, Caller, Moment};
-use super::config::{LineConfig, StatusEvent};
+use super::config::{Answers, LineConfig, StatusEvent};
 use super::effect::{Effect, Experience, Input, RequestId, Status};
 use super::perform::{Doing, Program, RecordingUnderWay};
 use super::sign::Field;
@@ -19,6 +19,7 @@ pub struct Line {
     pub(super) status: Status,
     pub(super) began: Option<Now>,
     pub(super) answered_at: Option<Tick>,
+    pub(super) ended_at: Option<Tick>,
     /// The document that is performed, and how far.
     pub(super) program: Program,
     pub(super) doing: Doing,
@@ -59,6 +60,7 @@ impl Line {
             status: Status::Ringing,
             began: None,
             answered_at: None,
+            ended_at: None,
             program: Program::default(),
             doing: Doing::Nothing,
             asking: BTreeMap::new(),
@@ -96,11 +98,30 @@ impl Line {
         self.caller.begin(now.tick);
         self.announce(now, StatusEvent::Initiated);
         self.announce(now, StatusEvent::Ringing);
-        self.doing = Doing::Fetching;
         self.program.url = self.config.voice_url.clone();
+        match self.config.outbound {
+            Some(timeout) => self.call_out(now, timeout),
+            None => self.ask_first(now, out),
+        }
+        self.settle(now, out);
+    }
+
+    pub(super) fn ask_first(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.doing = Doing::Fetching;
         let voice = Callback { url: self.config.voice_url.clone(), method: self.config.voice_method };
         self.ask_for(now, Purpose::Document { is_fallback: false }, &voice, Vec::new(), out);
-        self.settle(now, out);
+    }
+
+    /// Whoever was dialled is rung.
+    fn call_out(&mut self, now: Now, timeout: Duration) {
+        let answers = self.config.far_end(&self.config.to).answers;
+        let (after, end) = match answers {
+            Answers::After(after) if after <= timeout => (after, None),
+            Answers::Busy(after) if after <= timeout => (after, Some(Status::Busy)),
+            Answers::Failed(after) if after <= timeout => (after, Some(Status::Failed)),
+            _ => (timeout, Some(Status::NoAnswer)),
+        };
+        self.doing = Doing::CallingOut { until: now.tick + after, end };
     }
 
     /// Whatever is due before it happens first, at its own time.
@@ -263,6 +284,7 @@ impl Line {
     /// The call is over: what remains is to say so.
     pub(super) fn over(&mut self, now: Now, status: Status, out: &mut Vec<Effect>) {
         self.status = status;
+        self.ended_at = Some(now.tick);
         self.doing = Doing::Nothing;
         self.caller.stop();
         self.keys.clear();
@@ -321,7 +343,7 @@ impl Line {
             pair("CallStatus", self.status.word()),
             pair("Called", &config.to),
             pair("Caller", &config.from),
-            pair("Direction", "inbound"),
+            pair("Direction", if config.outbound.is_some() { "outbound-api" } else { "inbound" }),
             pair("From", &config.from),
             pair("To", &config.to),
         ];

@@ -30,6 +30,11 @@ pub(super) struct Program {
 pub(super) enum Doing {
     Nothing,
     Fetching,
+    /// An outbound call rings; what it then ends with, if nobody answers.
+    CallingOut {
+        until: Tick,
+        end: Option<Status>,
+    },
     /// Between two verbs; never at rest.
     Between,
     Prompting(Prompter),
@@ -265,6 +270,7 @@ impl Line {
     pub(super) fn doing_due(&self) -> Option<Tick> {
         match &self.doing {
             Doing::Nothing | Doing::Fetching | Doing::Between => None,
+            Doing::CallingOut { until, .. } => Some(*until),
             Doing::Prompting(prompter) => prompter.due(),
             Doing::Gathering(gathering) => gathering.due(),
             Doing::Recording(recording) => Some(self.recording_ends(recording)),
@@ -279,6 +285,15 @@ impl Line {
         let per_character = self.config.say_per_character;
         match &mut self.doing {
             Doing::Nothing | Doing::Fetching | Doing::Between => {}
+            Doing::CallingOut { until, .. } if *until > now.tick => {}
+            Doing::CallingOut { end: Some(status), .. } => {
+                let status = *status;
+                self.over(now, status, out);
+            }
+            Doing::CallingOut { end: None, .. } => {
+                self.answer(now);
+                self.ask_first(now, out);
+            }
             Doing::Prompting(prompter) => {
                 if prompter.advance(now.tick, &mut self.caller, per_character, out) {
                     self.go_on(now, out);
@@ -435,7 +450,7 @@ impl Line {
     /// network still asks when it was the caller who left.
     pub(super) fn leave(&mut self, now: Now, out: &mut Vec<Effect>) -> Option<(Callback, Vec<Field>)> {
         match std::mem::replace(&mut self.doing, Doing::Between) {
-            Doing::Nothing | Doing::Fetching | Doing::Between => None,
+            Doing::Nothing | Doing::Fetching | Doing::Between | Doing::CallingOut { .. } => None,
             Doing::Prompting(_) | Doing::Gathering(_) => {
                 self.caller.hears_no_more(now.tick);
                 None

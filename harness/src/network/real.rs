@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use holdline_core::{Now, Tick};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
@@ -24,6 +24,7 @@ use super::caller::{Act, Script};
 use super::config::LineConfig;
 use super::effect::{Effect, Experience, Input, Reply, Request, RequestId, SocketId, Status};
 use super::line::Line;
+use super::rest::{ApiReply, Asked};
 use super::tone::SILENCE;
 use super::twiml::Method;
 use super::xml::DOCUMENT_BYTES_MAX;
@@ -61,8 +62,16 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// What a piece of work that ran beside the line has come to.
 enum Done {
     Input(Input),
+    Asked(Question),
     Opened(SocketId, Box<Socket>),
     Nothing,
+}
+
+/// The REST API is asked about a call.
+#[derive(Debug)]
+pub struct Question {
+    pub asked: Asked,
+    pub answer: oneshot::Sender<ApiReply>,
 }
 
 type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -106,7 +115,20 @@ impl Network {
     pub async fn place(
         &self,
         config: LineConfig,
+        hands: mpsc::Receiver<Act>,
+        on_experience: impl FnMut(Duration, &Experience),
+    ) -> Result<Story, Error> {
+        // Nobody asks about it by REST: the sender is dropped at once.
+        let (_, api) = mpsc::channel(1);
+        self.place_for(config, hands, api, on_experience).await
+    }
+
+    /// As [`Network::place`], for a call that is asked about by REST as well.
+    pub async fn place_for(
+        &self,
+        config: LineConfig,
         mut hands: mpsc::Receiver<Act>,
+        mut api: mpsc::Receiver<Question>,
         on_experience: impl FnMut(Duration, &Experience),
     ) -> Result<Story, Error> {
         for url in [Some(&config.voice_url), config.fallback_url.as_ref(), config.status_url.as_ref()]
@@ -136,11 +158,15 @@ impl Network {
         call.line.begin(now, &mut out);
         call.perform(&mut out);
         while !(call.line.is_over() && call.work.is_empty()) {
-            let input = call.next(&mut hands).await;
+            let input = call.next(&mut hands, &mut api).await;
             let now = call.now();
             match input {
-                Some(input) => call.line.handle(now, input, &mut out),
-                None => call.line.wake(now, &mut out),
+                Some(Done::Input(input)) => call.line.handle(now, input, &mut out),
+                Some(Done::Asked(Question { asked, answer })) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(call.line.asked(now, &asked, &mut out));
+                }
+                _ => call.line.wake(now, &mut out),
             }
             call.perform(&mut out);
         }
@@ -170,7 +196,11 @@ impl<F: FnMut(Duration, &Experience)> Call<F> {
     }
 
     /// What comes next; `None` when it is time to wake the line.
-    async fn next(&mut self, hands: &mut mpsc::Receiver<Act>) -> Option<Input> {
+    async fn next(
+        &mut self,
+        hands: &mut mpsc::Receiver<Act>,
+        api: &mut mpsc::Receiver<Question>,
+    ) -> Option<Done> {
         loop {
             let wake = self.line.wake_at().map(|at| self.began + Duration::from_micros(at.0));
             let done = tokio::select! {
@@ -178,15 +208,16 @@ impl<F: FnMut(Duration, &Experience)> Call<F> {
                 done = self.work.next(), if !self.work.is_empty() => done.unwrap_or(Done::Nothing),
                 heard = next_of(&mut self.socket), if self.socket.is_some() => self.heard(heard),
                 Some(act) = hands.recv(), if !hands.is_closed() || !hands.is_empty() => Done::Input(Input::Caller(act)),
+                Some(question) = api.recv(), if !api.is_closed() || !api.is_empty() => Done::Asked(question),
                 () = sleep_until(wake.unwrap_or(self.began)), if wake.is_some() => return None,
                 // Nothing is under way and nothing is due: the line has nothing to wait for.
                 else => return None,
             };
             match done {
-                Done::Input(input) => return Some(input),
+                Done::Input(_) | Done::Asked(_) => return Some(done),
                 Done::Opened(socket, stream) => {
                     self.socket = Some(LiveSocket { id: socket, stream, unsent: VecDeque::new() });
-                    return Some(Input::SocketUp { socket });
+                    return Some(Done::Input(Input::SocketUp { socket }));
                 }
                 // The line may be over by this: its owner looks.
                 Done::Nothing if self.work.is_empty() && self.line.is_over() => return None,

@@ -183,6 +183,7 @@ impl Line {
         match (code, self.config.on_abrupt_close) {
             (Some(_), _) | (None, OnAbruptClose::Action) => self.follow(now, action, Vec::new(), out),
             (None, OnAbruptClose::Redirect) => self.go_on(now, out),
+            (None, OnAbruptClose::Nothing) => self.doing = Doing::Nothing,
             (None, OnAbruptClose::End) => self.over(now, Status::Completed, out),
         }
     }

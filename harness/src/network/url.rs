@@ -104,6 +104,11 @@ pub fn encode(fields: &[(String, String)]) -> String {
     ::url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
+/// The fields of a form body, or of a query.
+pub fn decode(text: &str) -> Vec<(String, String)> {
+    ::url::form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+}
+
 fn join(base: &str, reference: &str) -> Result<Url, Error> {
     let wrong = |why: ::url::ParseError| Error::NotUrl {
         got: reference.chars().take(200).collect(),

@@ -68,7 +68,7 @@ fn see(books: &mut Books, wires: &mut Wires, others: &mut Others, saw: &Saw) -> 
         Saw::News(News::SocketClosed { socket, .. }) => wires.closed(*socket),
         Saw::News(News::Asked(asked)) => ask(others, asked)?,
         Saw::News(News::Died { .. }) => wires.crashed(),
-        Saw::News(News::Ending { .. }) => {}
+        Saw::News(News::Ending { .. } | News::AsksNetwork { .. }) => {}
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A stage with a witness: everything that goes in and comes out, in order.
 
+use crate::network::rest::ApiReply;
 use crate::stage::fate::Fault;
 use crate::stage::{Knock, News, Stage, WireRequest};
 use holdline_core::{CallId, Now, Tick};
@@ -77,6 +78,10 @@ impl<S: Stage> Stage for Watched<S> {
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool) {
         self.note(Saw::Wished(knock));
         self.stage.end_call(knock, call, stop);
+    }
+
+    fn network_answers(&mut self, ask: u64, reply: Option<ApiReply>) {
+        self.stage.network_answers(ask, reply);
     }
 
     fn crash(&mut self) {

@@ -3,9 +3,13 @@
 #![allow(clippy::disallowed_methods)] // time is paused here; and a test's messages have no mailbox bound to keep
 
 use super::fate::Fault;
-use super::props::{self, Elsewhere, INSTANCE_KEY, Mint, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS};
+use super::props::{
+    self, Elsewhere, INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS,
+};
 use super::{HouseConfig, Knock, News, SETTLES, Stage, WireRequest};
+use crate::network::rest::ApiReply;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use futures_util::future::BoxFuture;
 use holdline_actors::call_registry::{self, CallRegistry, Count, ENDED_MAX, NotHere, fold_call};
 use holdline_actors::call_session::{CallSession, House, Mail, SocketOut};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
@@ -13,13 +17,17 @@ use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, Opened, Tally, Ticket};
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{self, Outbox, Outside};
+use holdline_actors::port::http as port;
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal, Story};
 use holdline_actors::post::{Held, Posted};
 use holdline_core::call::{Answer, CallEnd, CallState, Input, Request, StreamNo};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::front;
+use holdline_core::http::{Errand, Outcome};
 use holdline_core::media::window::Window;
+use holdline_core::outbound::OutboundConfig;
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::workflow::Workflow;
 use holdline_core::workflow::outbox::OutboxConfig;
@@ -31,6 +39,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// Makes a runtime whose time stands still, a house in it, and performs `play`.
@@ -72,6 +81,32 @@ struct World {
     sockets: Rc<RefCell<BTreeMap<Knock, Addr<PlaySocket>>>>,
     /// Socket actors that live.
     alive: Rc<Cell<usize>>,
+    switchboard: Arc<Switchboard>,
+    outbound: Addr<Outbound>,
+}
+
+/// Other systems, the pretend network's REST API among them.
+struct Switchboard {
+    says: Says,
+    waiting: Mutex<(u64, BTreeMap<u64, oneshot::Sender<Outcome>>)>,
+}
+
+impl port::World for Switchboard {
+    fn perform(&self, errand: Errand) -> BoxFuture<'static, Outcome> {
+        let Some(request) = props::api_request(&errand) else {
+            return Box::pin(std::future::ready(Elsewhere::answer(&errand)));
+        };
+        let (reply, answered) = oneshot::channel();
+        let ask = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.0 += 1;
+            let ask = waiting.0;
+            waiting.1.insert(ask, reply);
+            ask
+        };
+        self.says.say(News::AsksNetwork { ask, request });
+        Box::pin(async move { answered.await.unwrap_or_else(|_| props::api_outcome(None)) })
+    }
 }
 
 /// Where actors of one process say what comes out.
@@ -131,38 +166,56 @@ impl World {
         process: &Arc<AtomicU64>,
         says: &Says,
     ) -> World {
+        let switchboard = Arc::new(Switchboard { says: says.clone(), waiting: Mutex::default() });
         let tap = Tap { journal: journal.clone(), process: process.clone(), says: says.clone() };
         let journal = JournalWriter::new(Box::new(tap)).start();
         let retries = OutboxConfig { retry_ms: Vec::new(), jitter: 0.0 };
-        let elsewhere = Arc::new(Elsewhere);
+        let elsewhere: Arc<dyn port::World> = switchboard.clone();
         let outbox = Outbox::new(clock, journal.clone(), elsewhere.clone(), retries).start();
         let outside = Outside { world: elsewhere, outbox: outbox.clone() };
         let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), shelf.clone()).start();
+        let tally = Arc::new(Tally::default());
         let house = House {
             clock,
-            journal,
+            journal: journal.clone(),
             flows: flows.clone(),
             book: shelf.clone(),
             audio: Arc::new(Sounds),
             recordings: Arc::new(Tape),
             outside,
+            tally: tally.clone(),
         };
         let calls =
             CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls, Vec::new());
         let calls = calls.start();
         let mint = mint.clone();
+        let minting: outbound::Minting = Arc::new(move |wall_ms| mint.next(wall_ms));
+        let outbound = Outbound::new(
+            outbound::Parts {
+                clock,
+                journal: journal.clone(),
+                world: switchboard.clone(),
+                calls: calls.clone(),
+                book: shelf.clone(),
+                mint: minting.clone(),
+            },
+            OutboundConfig { origin: ORIGIN.to_owned() },
+        )
+        .start();
         let door = Door {
             calls: calls.clone(),
+            outbound: outbound.clone(),
             front: props::front_config(config),
             book: shelf.clone(),
             clock,
-            mint: Arc::new(move |wall_ms| mint.next(wall_ms)),
+            mint: minting,
             return_fragment: RETURN_FRAGMENT.to_owned(),
             instance_key: INSTANCE_KEY,
             overflow: config.overflow.clone(),
-            tally: Tally::default(),
+            tally,
         };
-        World { calls, flows, outbox, door: Arc::new(door), sockets: Rc::default(), alive: Rc::default() }
+        let (sockets, alive) = (Rc::default(), Rc::default());
+        World { calls, flows, outbox, door: Arc::new(door), sockets, alive, switchboard, outbound }
     }
 }
 
@@ -321,6 +374,15 @@ impl Stage for ActorStage {
         });
     }
 
+    fn network_answers(&mut self, ask: u64, reply: Option<ApiReply>) {
+        let waiting = &self.world.switchboard.waiting;
+        let asked = waiting.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&ask);
+        if let Some(asked) = asked {
+            // Whoever asked may have ended meanwhile.
+            let _ = asked.send(props::api_outcome(reply));
+        }
+    }
+
     fn crash(&mut self) {
         self.take_news();
         self.says.process += 1;
@@ -372,6 +434,9 @@ impl Stage for ActorStage {
                     if workflow.is_some_and(|workflow| workflow.waiting().is_none()) {
                         let _ = self.world.flows.send(flow_registry::Reopen(run)).await;
                     }
+                }
+                Key::Placement(id) => {
+                    let _ = self.world.outbound.send(outbound::Reopen(vec![id])).await;
                 }
                 Key::Delivery(id) => {
                     let _ = self.world.outbox.send(outbox::Reopen(vec![id])).await;

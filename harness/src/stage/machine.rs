@@ -11,6 +11,7 @@ use super::examine::Examiner;
 use super::fate::{Fate, Fault, Letter, Whose};
 use super::props::{INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
 use super::{HouseConfig, Knock, News, SETTLES, Stage, WireRequest, props};
+use crate::network::rest::ApiReply;
 use holdline_actors::call_registry::{ENDED_MAX, fold_call};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::door::FlowBook;
@@ -68,6 +69,9 @@ pub struct MachineStage {
     mail: VecDeque<Letter>,
     /// Whether the mail is being read: then whoever posts need not.
     reading: bool,
+    /// Questions to the network's REST API that are under way.
+    reaching: BTreeMap<u64, (CallId, u64)>,
+    last_asked: u64,
     down: bool,
     news: Vec<News>,
 }
@@ -139,6 +143,8 @@ impl MachineStage {
             last_ask: 0,
             mail: VecDeque::new(),
             reading: false,
+            reaching: BTreeMap::new(),
+            last_asked: 0,
             down: false,
             news: Vec::new(),
         }
@@ -307,6 +313,14 @@ impl MachineStage {
                 let to = call.clone();
                 self.ask_others(&errand, |outcome| Letter::Call(to, Input::Fetched { no, outcome }));
             }
+            Effect::Reach { no, errand } => {
+                if let Some(request) = props::api_request(&errand) {
+                    self.last_asked += 1;
+                    self.reaching.insert(self.last_asked, (call.clone(), no));
+                    self.news.push(News::AsksNetwork { ask: self.last_asked, request });
+                }
+            }
+            Effect::Count(_) => {}
             Effect::Deliver(delivery) => self.owe(delivery),
             Effect::OpenRecording { .. } => session.reel = Some(Reel::default()),
             Effect::AppendRecording { pcm } => {
@@ -412,7 +426,7 @@ impl MachineStage {
                     self.post(Letter::Parent(run, workflow::Input::Resume));
                 }
             }
-            Key::Delivery(_) | Key::Flow(_) => {}
+            Key::Delivery(_) | Key::Placement(_) | Key::Flow(_) => {}
         }
     }
 
@@ -682,7 +696,14 @@ impl Stage for MachineStage {
         self.deliver(&call, None, request, Waiter::Api { knock });
     }
 
+    fn network_answers(&mut self, ask: u64, reply: Option<ApiReply>) {
+        if let Some((call, no)) = self.reaching.remove(&ask) {
+            self.turn(&call, Input::Reached { no, outcome: props::api_outcome(reply) });
+        }
+    }
+
     fn crash(&mut self) {
+        self.reaching.clear();
         self.end_process(0);
     }
 

@@ -10,6 +10,7 @@ pub mod fate;
 pub mod machine;
 pub mod props;
 
+use crate::network::rest::{ApiReply, ApiRequest};
 use fate::Fault;
 use holdline_core::fact::Entry;
 use holdline_core::http::{Endpoint, Errand};
@@ -44,6 +45,8 @@ pub trait Stage {
     async fn stand_still(&mut self, span: Duration);
     /// Somebody asks for a call's end by the control API.
     fn end_call(&mut self, knock: Knock, call: CallId, stop: bool);
+    /// The network's REST API answers what [`News::AsksNetwork`] asked; `None`: nobody is there.
+    fn network_answers(&mut self, ask: u64, reply: Option<ApiReply>);
     /// Everything in memory is gone; sockets are cut.
     fn crash(&mut self);
     /// Another process folds what was written.
@@ -79,6 +82,11 @@ pub enum News {
     SocketClosed {
         socket: Knock,
         code: Option<u16>,
+    },
+    /// The network's REST API is asked.
+    AsksNetwork {
+        ask: u64,
+        request: ApiRequest,
     },
     /// What the control API answers.
     Ending {
@@ -164,6 +172,9 @@ pub struct HouseConfig {
     /// Whether requests must be signed.
     pub signed: bool,
     pub default_workflow: Option<WorkflowId>,
+    /// Whether the house may ask the network's REST API.
+    pub credentials: bool,
+    pub rest_interval: Duration,
 }
 
 impl Default for HouseConfig {
@@ -179,6 +190,8 @@ impl Default for HouseConfig {
             bare_streams: false,
             signed: true,
             default_workflow: None,
+            credentials: false,
+            rest_interval: Duration::from_secs(60),
         }
     }
 }

@@ -1,12 +1,16 @@
 //! What both stages are furnished with: workflows, sound, recordings, ids.
 
 use super::HouseConfig;
+use crate::network::rest::{Account, ApiReply, ApiRequest};
+use crate::network::url;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use holdline_actors::door::FlowBook;
 use holdline_actors::port::audio::{Audio, Loaded};
 use holdline_actors::port::recording::{RecordingFile, Recordings};
 use holdline_core::WorkflowId;
-use holdline_core::call::CallConfig;
+use holdline_core::call::{CallConfig, RestConfig};
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::FrontConfig;
@@ -149,6 +153,43 @@ fn chatted(body: &Body) -> Value {
     })
 }
 
+/// The account at the pretend network; its token is the one that signs.
+pub fn account() -> Account {
+    let sid = crate::network::sign::sid("AC", "the pretend account");
+    Account { user: sid.clone(), password: AUTH_TOKEN.to_owned(), sid }
+}
+
+/// An errand about calls to the network's REST API, as it goes over the wire. Messages go elsewhere.
+pub fn api_request(errand: &Errand) -> Option<ApiRequest> {
+    let Errand::Http(call) = errand else { return None };
+    let Endpoint::Twilio(path) = &call.endpoint else { return None };
+    if !path.starts_with("/Calls") {
+        return None;
+    }
+    let Account { sid, user, password } = account();
+    let query = if call.query.is_empty() { String::new() } else { format!("?{}", url::encode(&call.query)) };
+    let body = match &call.body {
+        Body::Form(fields) => url::encode(fields),
+        _ => String::new(),
+    };
+    Some(ApiRequest {
+        method: call.method.as_str().to_owned(),
+        target: format!("/2010-04-01/Accounts/{sid}{path}{query}"),
+        authorization: Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))),
+        body,
+    })
+}
+
+/// What such an errand comes to.
+pub fn api_outcome(reply: Option<ApiReply>) -> Outcome {
+    match reply {
+        Some(ApiReply { status, body }) => {
+            Ok(HttpReply { status, headers: BTreeMap::new(), body: ReplyBody::Json(body) })
+        }
+        None => Err(NoReply { class: ErrorClass::Unavailable, message: "nobody is there".to_owned() }),
+    }
+}
+
 impl holdline_actors::port::http::World for Elsewhere {
     fn perform(&self, errand: Errand) -> BoxFuture<'static, Outcome> {
         Box::pin(std::future::ready(Elsewhere::answer(&errand)))
@@ -199,6 +240,11 @@ pub fn call_config(config: &HouseConfig) -> CallConfig {
         local_speech: config.local_speech,
         media: PlayoutConfig::default(),
         instance_key: INSTANCE_KEY,
+        rest: config.credentials.then(|| RestConfig {
+            interval: config.rest_interval,
+            origin: ORIGIN.to_owned(),
+            return_fragment: RETURN_FRAGMENT.to_owned(),
+        }),
     }
 }
 

@@ -43,6 +43,7 @@ struct Network {
     extra: Vec<(String, String)>,
     from: Option<String>,
     silent_path: Option<String>,
+    no_rest: bool,
 }
 
 /// Reads the head; the number of the first line of the play comes with it.
@@ -128,6 +129,11 @@ impl Head {
         !self.network.still
     }
 
+    /// Whether the network's REST API is out of reach.
+    pub fn has_no_rest(&self) -> bool {
+        self.network.no_rest
+    }
+
     /// The call that the story is about.
     pub fn line(&self) -> LineConfig {
         let network = &self.network;
@@ -194,6 +200,8 @@ impl Head {
             "default_workflow" => house.default_workflow = Some(WorkflowId(value.to_owned())),
             "local_speech" => house.local_speech = flag()?,
             "bare_streams" => house.bare_streams = flag()?,
+            "credentials" => house.credentials = flag()?,
+            "rest_interval" => house.rest_interval = seconds(value)?,
             "signatures" => house.signed = flag()?,
             other => return Err(format!("expected a setting of calls, got `{other}`")),
         }
@@ -206,6 +214,7 @@ impl Network {
         match words {
             ["on_abrupt_close", "redirect"] => self.on_abrupt_close = OnAbruptClose::Redirect,
             ["on_abrupt_close", "action"] => self.on_abrupt_close = OnAbruptClose::Action,
+            ["on_abrupt_close", "nothing"] => self.on_abrupt_close = OnAbruptClose::Nothing,
             ["on_abrupt_close", "end"] => self.on_abrupt_close = OnAbruptClose::End,
             ["repeats", "callbacks"] => self.repeats = 1,
             ["reorders", "callbacks"] => self.reorder = true,
@@ -219,6 +228,7 @@ impl Network {
             }),
             ["sends", "no", "callbacks"] => self.silent = true,
             ["stands", "still"] => self.still = true,
+            ["has", "no", "REST", "API"] => self.no_rest = true,
             ["has", "no", "fallback"] => self.no_fallback = true,
             ["sends", "silence", "every", time] => self.sparse = Some(seconds(time)?),
             ["plays", "files", "for", time] => self.play_length = Some(seconds(time)?),

@@ -2,7 +2,7 @@
 
 use crate::network::Experience;
 use holdline_core::call::CallFact;
-use holdline_core::fact::{Entry, Fact, Key, OutboxFact, ParentFact, RunFact};
+use holdline_core::fact::{Entry, Fact, Key, OutboundFact, OutboxFact, ParentFact, RunFact};
 use holdline_core::flow::Run;
 use holdline_core::flow::fact::StepEnd;
 use holdline_core::flow::history::Outcome;
@@ -52,6 +52,7 @@ impl Teller {
             Key::Call(CallId(call)) => &format!("{call} "),
             Key::Run(_) => "main ",
             Key::Delivery(_) => "outbox ",
+            Key::Placement(_) => "outbound ",
             Key::Flow(_) => "flow ",
         };
         match &entry.fact {
@@ -67,6 +68,7 @@ impl Teller {
             Fact::Outbox(OutboxFact::Delivered { .. }) => lines.push("delivered".to_owned()),
             Fact::Outbox(OutboxFact::Dead { error, .. }) => lines.push(format!("dead letter: {error}")),
             Fact::Outbox(_) | Fact::Flow(_) => {}
+            Fact::Outbound(fact) => lines.extend(outbound_line(fact)),
         }
         lines.iter().map(|line| format!("{whose}{}", line.replace(&self.call, "CA…"))).collect()
     }
@@ -172,8 +174,20 @@ fn over_line(over: &RunOver) -> String {
     line
 }
 
+fn outbound_line(fact: &OutboundFact) -> Option<String> {
+    match fact {
+        OutboundFact::Placing { placement } => Some(format!("places a call to {}", placement.to)),
+        OutboundFact::Doubted { why } => Some(format!("is in doubt: {why}")),
+        OutboundFact::DialledAgain => Some("dials again".to_owned()),
+        OutboundFact::Placed { arrival } => Some(format!("placed {}", arrival.call)),
+        OutboundFact::NotPlaced { refused } => Some(format!("not placed: {refused}")),
+        _ => None,
+    }
+}
+
 fn call_line(fact: &CallFact) -> Option<String> {
     match fact {
+        CallFact::Reached { asked, said } => Some(format!("asks the REST API ({asked}): {said}")),
         CallFact::Rejected => Some("call rejected".to_owned()),
         CallFact::ChildStatus { notice } => Some(format!("far leg {}", notice.raw)),
         CallFact::ConferenceNews { notice } => {

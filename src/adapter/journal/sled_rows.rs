@@ -50,6 +50,7 @@ pub fn place_of(key: &Key) -> Vec<u8> {
         Key::Call(call) => [b"kc", call.0.as_bytes()].concat(),
         Key::Run(run) => [b"kr", run.0.as_bytes().as_slice()].concat(),
         Key::Delivery(delivery) => [b"kd", delivery.0.as_bytes().as_slice()].concat(),
+        Key::Placement(placement) => [b"kp", placement.0.as_bytes().as_slice()].concat(),
         Key::Flow(flow) => [b"kf", flow.0.as_bytes()].concat(),
     }
 }

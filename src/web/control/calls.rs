@@ -59,7 +59,7 @@ pub static ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
         path: "/v1/calls/{call}/interrupt",
-        about: "Cuts short what is under way on the stream; the flow goes on.",
+        about: "Cuts short what is under way; the flow goes on. A verb of the network needs credentials.",
         query: &[],
         body: Body::None,
         answers: &[(200, "the call")],

@@ -4,6 +4,7 @@
 pub mod form;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod rest;
 pub mod signature;
 pub mod ssml;
 pub mod status;

@@ -52,6 +52,8 @@ impl MachineStage {
                 let request = Request::Wait { x: wait.x.unwrap_or(0), w: wait.w, waited_s };
                 self.deliver(&wait.call, Some(&wait.workflow), request, Waiter::Document { knock });
             }
+            // This stage places no calls: it is a status like any other.
+            Ask::Placed(placed) => self.admitted(knock, Ask::Status(placed.notice)),
             Ask::Status(notice) => {
                 let call = notice.parent.clone().unwrap_or_else(|| notice.call.clone());
                 self.deliver(&call, None, Request::Status(notice), Waiter::Notice { knock });
