@@ -186,7 +186,7 @@ fn with_a_crash(transcript: &Transcript, at: u64) -> Transcript {
     crashed
 }
 
-/// Stories of what one process lives through, or of a network that ends its call with a lost socket: if another process
+/// Stories of what one process lives through, or of a network that gives its call up with a lost socket: if another process
 /// goes on, or the socket is lost earlier, another story is told.
 fn is_about_one_process(transcript: &Transcript) -> bool {
     let of_a_process = |act: &Act| match act {
@@ -196,7 +196,7 @@ fn is_about_one_process(transcript: &Transcript) -> bool {
         _ => false,
     };
     transcript.cues.iter().any(|cue| of_a_process(&cue.act))
-        || transcript.head.line().on_abrupt_close == OnAbruptClose::End
+        || matches!(transcript.head.line().on_abrupt_close, OnAbruptClose::End | OnAbruptClose::Nothing)
 }
 
 /// The same calls have come, each has one end, and the main workflows were told as often.

@@ -414,6 +414,9 @@ impl MachineStage {
     }
 
     fn reopen(&mut self, key: Key) {
+        if matches!(&key, Key::Call(call) if self.calls.contains_key(call)) {
+            return; // a second start finds it alive
+        }
         match key {
             Key::Call(id) => self.reopen_call(id, None),
             Key::Run(run) => {
