@@ -149,7 +149,8 @@ async fn ask(server: &Served, lines: usize, period: Option<Duration>, each: Dura
         tokio::spawn(async move {
             post(&client, &format!("{origin}/webhooks/turns"), &arrival(&sid)).await;
             let mut times = Vec::new();
-            let starts = tokio::time::Instant::now() + starts;
+            // Behind the burst in which all of them arrive.
+            let starts = tokio::time::Instant::now() + Duration::from_secs(1) + starts;
             let mut clock = tokio::time::interval_at(starts, period.unwrap_or(Duration::MAX / 4));
             for exchange in 1.. {
                 // A webhook that is late counts from when it was due.
