@@ -13,7 +13,7 @@ use actix::{
 };
 use actix_rt::ArbiterHandle;
 use holdline_core::call::begin::{NewCall, turned_away};
-use holdline_core::call::{Answer, Call, CallConfig, CallFact, CallState, Input, Request};
+use holdline_core::call::{Answer, Call, CallConfig, CallEnd, CallFact, CallState, Input, Request};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::fold::Fold;
 use holdline_core::roster::{Death, Roster, Verdict};
@@ -304,6 +304,13 @@ impl CallRegistry {
             self.forget(&call);
             return;
         };
+        if state.over == Some(CallEnd::Rejected) {
+            // It was turned away, and the process died before it could say that there is nothing more to tell.
+            self.forget(&call);
+            self.remember_end(call.clone(), state.workflow, true);
+            let _ = self.house.journal.try_send(Close(Key::Call(call)));
+            return;
+        }
         let run = run.map(Box::new);
         let workflow = state.workflow.clone();
         let machine = if run.is_none() && state.flow_over.is_none() {

@@ -192,7 +192,7 @@ impl CallSession {
 
     /// Writes a batch, and lets go of what waits behind it.
     fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
-        let wall_ms = self.driver.clock().now().wall_ms;
+        let wall_ms = self.driver.decided_ms();
         let mut batch = std::mem::take(&mut self.first);
         let facts = facts.into_iter().chain(std::mem::take(&mut self.born));
         batch.extend(facts.map(|fact| Entry { key: fact.key(&self.key), wall_ms, fact }));

@@ -11,7 +11,9 @@ use std::collections::VecDeque;
 pub struct Driver<M: Machine> {
     machine: M,
     clock: Clock,
-    held: VecDeque<M::Effect>,
+    /// Each with the wall time at which it was decided: that is the time of its facts, however long they wait.
+    held: VecDeque<(u64, M::Effect)>,
+    decided_ms: u64,
     holding: bool,
     timer: Option<(Tick, SpawnHandle)>,
 }
@@ -26,7 +28,7 @@ pub enum Done {
 
 impl<M: Machine> Driver<M> {
     pub fn new(clock: Clock, machine: M) -> Driver<M> {
-        Driver { machine, clock, held: VecDeque::new(), holding: false, timer: None }
+        Driver { machine, clock, held: VecDeque::new(), decided_ms: 0, holding: false, timer: None }
     }
 
     pub fn machine(&self) -> &M {
@@ -35,6 +37,11 @@ impl<M: Machine> Driver<M> {
 
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// When the effect that is being performed was decided.
+    pub fn decided_ms(&self) -> u64 {
+        self.decided_ms
     }
 }
 
@@ -55,32 +62,38 @@ pub trait Owner: Actor<Context = Context<Self>> {
         let now = self.driver().clock.now();
         let mut effects = Vec::new();
         self.driver().machine.handle(now, input, &mut effects);
-        self.settle(effects, ctx);
+        self.settle(now.wall_ms, effects, ctx);
     }
 
     fn wake(&mut self, ctx: &mut Context<Self>) {
         let now = self.driver().clock.now();
         let mut effects = Vec::new();
         self.driver().machine.wake(now, &mut effects);
-        self.settle(effects, ctx);
+        self.settle(now.wall_ms, effects, ctx);
     }
 
     /// What was held may go on: the batch before it is written.
     fn release(&mut self, ctx: &mut Context<Self>) {
         self.driver().holding = false;
-        self.settle(Vec::new(), ctx);
+        self.settle(0, Vec::new(), ctx);
     }
 
-    fn settle(&mut self, effects: Vec<<Self::Machine as Machine>::Effect>, ctx: &mut Context<Self>) {
+    fn settle(
+        &mut self,
+        decided_ms: u64,
+        effects: Vec<<Self::Machine as Machine>::Effect>,
+        ctx: &mut Context<Self>,
+    ) {
         for effect in effects {
             if Self::is_urgent(&effect) {
                 self.perform(effect, ctx);
             } else {
-                self.driver().held.push_back(effect);
+                self.driver().held.push_back((decided_ms, effect));
             }
         }
         while !self.driver().holding {
-            let Some(effect) = self.driver().held.pop_front() else { break };
+            let Some((decided_ms, effect)) = self.driver().held.pop_front() else { break };
+            self.driver().decided_ms = decided_ms;
             if self.perform(effect, ctx) == Done::Later {
                 self.driver().holding = true;
             }

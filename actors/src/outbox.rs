@@ -116,7 +116,7 @@ impl Owner for Outbox {
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) -> Done {
         match effect {
             Effect::Record { id, fact } => {
-                let wall_ms = self.driver.clock().now().wall_ms;
+                let wall_ms = self.driver.decided_ms();
                 let batch = vec![Entry { key: Key::Delivery(id), wall_ms, fact: Fact::Outbox(fact) }];
                 let (written, done) = oneshot::channel();
                 let append = self.journal.send(Append { batch, written });

@@ -60,7 +60,7 @@ impl ParentWorkflow {
     }
 
     fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
-        let wall_ms = self.driver.clock().now().wall_ms;
+        let wall_ms = self.driver.decided_ms();
         let key = Key::Run(self.run);
         let entry = |fact: Fact| Entry { key: fact.key(&key), wall_ms, fact };
         let batch = facts.into_iter().map(entry).collect();

@@ -7,6 +7,7 @@ pub mod contract;
 pub mod network;
 pub mod play;
 pub mod report;
+pub mod sim;
 pub mod stage;
 pub mod transcript;
 

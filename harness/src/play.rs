@@ -14,7 +14,7 @@ use crate::transcript::{Act, Api, Told, Transcript, What};
 use holdline_core::fact::Entry;
 use holdline_core::{CallId, Tick};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 use world::{Asker, wire};
 
@@ -23,6 +23,8 @@ const LATENCY: Duration = Duration::from_millis(1);
 /// Messages of a stream after its first ones: out of step with the house's own 20 ms, so that no two frames of
 /// opposite directions meet in one instant.
 const STREAM_LATENCY: Duration = Duration::from_millis(3);
+/// By what the network tells a retry from a new request.
+const IDEMPOTENCY_HEADER: &str = "I-Twilio-Idempotency-Token";
 /// Once nothing more is to come from outside, the house is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
 /// A process that hands its calls over has closed its streams by then.
@@ -65,8 +67,12 @@ struct Player<'p, S> {
     sockets: BTreeMap<Knock, Asker>,
     /// Of raw sockets: how many messages they have sent.
     raw_sequence: u64,
-    /// The last request for a document.
-    last: Option<WireRequest>,
+    /// Requests for documents.
+    documents: Vec<WireRequest>,
+    /// What the house was asked and has not answered.
+    asked: BTreeSet<Knock>,
+    /// Messages until the call's socket dies.
+    socket_dies: Option<u32>,
     /// URLs of streams by document.
     streams: BTreeMap<u32, String>,
     is_down: bool,
@@ -89,6 +95,8 @@ enum Delivery {
     Takes(Knock),
     News(News),
     Refused(Knock),
+    /// Connected, and then no whole answer.
+    Broken(Knock),
     Cut(Knock),
     Knock(Knock, WireRequest),
     Text(Knock, String),
@@ -106,7 +114,9 @@ impl Delivery {
             Delivery::News(News::Upgraded { .. }) => 3,
             Delivery::News(News::SocketText { .. }) => 4,
             Delivery::News(News::SocketClosed { .. }) | Delivery::Cut(_) => 5,
-            Delivery::News(News::Answered { .. } | News::Ending { .. }) | Delivery::Refused(_) => 6,
+            Delivery::News(News::Answered { .. } | News::Ending { .. }) => 6,
+            Delivery::Refused(_) | Delivery::Broken(_) => 6,
+            Delivery::News(News::Asked(_) | News::Died { .. }) => 6,
             Delivery::Knock(..)
             | Delivery::Text(..)
             | Delivery::Binary(_)
@@ -133,7 +143,9 @@ impl<'p, S: Stage> Player<'p, S> {
             askers: BTreeMap::new(),
             sockets: BTreeMap::new(),
             raw_sequence: 0,
-            last: None,
+            documents: Vec::new(),
+            asked: BTreeSet::new(),
+            socket_dies: None,
             streams: BTreeMap::new(),
             is_down: false,
             told: Vec::new(),
@@ -165,7 +177,7 @@ impl<'p, S: Stage> Player<'p, S> {
             self.now = self.stage.now().tick;
             if !news.is_empty() {
                 for news in news {
-                    self.put(self.now + LATENCY, Delivery::News(news));
+                    self.leaves(news);
                 }
                 continue;
             }
@@ -225,12 +237,26 @@ impl<'p, S: Stage> Player<'p, S> {
                 Some(Asker::Script(name)) => self.tell(format!("{name} finds nobody")),
                 Some(Asker::Callback) | None => {}
             },
+            Delivery::Broken(knock) => match self.askers.remove(&knock) {
+                Some(Asker::Line(request)) => self.line_hears(Input::TimedOut { request }),
+                Some(Asker::LineSocket(socket)) => {
+                    self.line_hears(Input::SocketRefused { socket, status: 0 });
+                }
+                Some(Asker::Script(name)) => self.tell(format!("{name} gets no answer")),
+                Some(Asker::Callback) | None => {}
+            },
             Delivery::Cut(knock) => self.socket_ended(knock, None),
             Delivery::Knock(knock, _) if self.is_down => {
                 self.put(self.now + LATENCY, Delivery::Refused(knock));
             }
-            Delivery::Knock(knock, request) => self.stage.knock(knock, request),
-            Delivery::Text(socket, text) => self.stage.socket_text(socket, text),
+            Delivery::Knock(knock, request) => {
+                self.asked.insert(knock);
+                self.stage.knock(knock, request);
+            }
+            Delivery::Text(socket, text) => {
+                self.socket_passes(socket);
+                self.stage.socket_text(socket, text);
+            }
             Delivery::Binary(socket) => self.stage.socket_binary(socket),
             Delivery::Close(socket, code) => self.stage.socket_close(socket, code),
         }
@@ -239,6 +265,8 @@ impl<'p, S: Stage> Player<'p, S> {
     async fn act(&mut self, act: Act) {
         match act {
             Act::Caller(act) => self.line_hears(Input::Caller(act)),
+            // Who is down already cannot die once more.
+            Act::Crash { .. } if self.is_down => {}
             Act::Crash { down } => self.crash(down),
             Act::Panics => self.stage.panic(CallId(self.call.clone())),
             Act::Drains => self.stage.drain(),
@@ -252,17 +280,21 @@ impl<'p, S: Stage> Player<'p, S> {
                 self.stage.stand_still(span).await;
                 self.now = self.stage.now().tick;
             }
+            Act::Fault(fault) => self.stage.befalls(&fault),
+            Act::SocketDies { behind } => self.socket_dies = Some(behind),
             Act::Api { what } => {
                 let knock = self.knock_of(Asker::Script("api".into()));
                 self.stage.end_call(knock, CallId(self.call.clone()), what == Api::Stops);
             }
-            Act::Repeats => match self.last.clone() {
-                Some(request) => {
-                    let knock = self.knock_of(Asker::Script("the repetition".into()));
-                    self.put(self.now + LATENCY, Delivery::Knock(knock, request));
-                }
-                None => self.tell("warning: nothing was asked yet"),
-            },
+            Act::Repeats => self.repeats(self.documents.last().cloned()),
+            Act::RepeatsAnew { number } => {
+                let asked = number.checked_sub(1).and_then(|place| self.documents.get(place));
+                let anew = asked.cloned().map(|mut request| {
+                    request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(IDEMPOTENCY_HEADER));
+                    request
+                });
+                self.repeats(anew);
+            }
             Act::Posts { status, call } => {
                 let call = call.unwrap_or_else(|| self.call.clone());
                 let fields = [("CallSid", call.as_str()), ("CallStatus", status.as_str())];
@@ -289,6 +321,33 @@ impl<'p, S: Stage> Player<'p, S> {
 
     fn crash(&mut self, down: Duration) {
         self.stage.crash();
+        self.is_gone(down);
+    }
+
+    /// Something has left the house, and is on its way.
+    fn leaves(&mut self, news: News) {
+        match &news {
+            News::Answered { knock, .. } | News::Upgraded { knock } => {
+                self.asked.remove(knock);
+            }
+            News::Died { down } => self.is_gone(*down),
+            _ => {}
+        }
+        self.put(self.now + LATENCY, Delivery::News(news));
+    }
+
+    fn repeats(&mut self, request: Option<WireRequest>) {
+        match request {
+            Some(request) => {
+                let knock = self.knock_of(Asker::Script("the repetition".into()));
+                self.put(self.now + LATENCY, Delivery::Knock(knock, request));
+            }
+            None => self.tell("warning: that was not asked yet"),
+        }
+    }
+
+    /// The process is dead: its sockets are cut, nobody answers, and another one comes.
+    fn is_gone(&mut self, down: Duration) {
         let mut sockets: Vec<Knock> = self.sockets.keys().copied().collect();
         // One that was just opened is not known to be: its end comes behind that.
         sockets.extend(self.deliveries.values().filter_map(|delivery| match delivery {
@@ -298,8 +357,24 @@ impl<'p, S: Stage> Player<'p, S> {
         for knock in sockets {
             self.put(self.now + LATENCY, Delivery::Cut(knock));
         }
+        for knock in std::mem::take(&mut self.asked) {
+            self.put(self.now + LATENCY, Delivery::Broken(knock));
+        }
         self.is_down = true;
         self.put(self.now + down, Delivery::Restart);
+    }
+
+    /// A message of the call's socket is on its way: it may be the last one.
+    fn socket_passes(&mut self, knock: Knock) {
+        let is_calls = matches!(self.sockets.get(&knock), Some(Asker::LineSocket(_)));
+        match &mut self.socket_dies {
+            Some(0) if is_calls => {
+                self.socket_dies = None;
+                self.line_hears(Input::Caller(CallerAct::DropsSocket));
+            }
+            Some(behind) if is_calls => *behind -= 1,
+            _ => {}
+        }
     }
 
     /// A request of the script's own, signed as the network's.
@@ -372,7 +447,7 @@ impl<'p, S: Stage> Player<'p, S> {
         let id = request.id;
         let request = wire::of(request);
         if !request.target.starts_with("/webhooks/twilio/") {
-            self.last = Some(request.clone());
+            self.documents.push(request.clone());
         }
         let knock = self.knock_of(Asker::Line(id));
         self.put(self.now + LATENCY, Delivery::Knock(knock, request));
@@ -413,6 +488,7 @@ impl<'p, S: Stage> Player<'p, S> {
                 }
             }
             News::SocketText { socket, text } => {
+                self.socket_passes(socket);
                 // What a socket of the script's own is sent is nobody's sound.
                 if let Some(Asker::LineSocket(id)) = self.sockets.get(&socket) {
                     let socket = *id;
@@ -424,6 +500,8 @@ impl<'p, S: Stage> Player<'p, S> {
                 self.askers.remove(&knock);
                 self.tell(format!("api answers: {text}"));
             }
+            News::Asked(_) => {}
+            News::Died { .. } => self.tell("the server dies"),
         }
     }
 

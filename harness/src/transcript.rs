@@ -13,6 +13,7 @@
 //! ```
 
 pub mod diff;
+mod fault;
 mod head;
 mod script;
 pub mod telling;
@@ -66,6 +67,11 @@ impl Transcript {
             preamble.push('\n');
         }
         Ok(Transcript { preamble, head, cues })
+    }
+
+    /// Something goes wrong inside the house, which only the bare machines can be made to suffer.
+    pub fn is_for_machines(&self) -> bool {
+        self.cues.iter().any(|cue| matches!(cue.act, Act::Fault(_)))
     }
 
     /// The whole file, with what came out.

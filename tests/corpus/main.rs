@@ -14,6 +14,10 @@ const TARGETS: &[Target] = &[
     ("wav", fuzz_wav),
     ("flow_document", fuzz_document),
     ("call_inputs", fuzz_call_inputs),
+    ("expression", fuzz_expression),
+    ("fetched", fuzz_fetched),
+    ("journal", fuzz_journal),
+    ("signature", fuzz_signature),
     ("config", doors::fuzz_config),
     ("twiml_in", doors::fuzz_twiml_in),
 ];

@@ -126,6 +126,8 @@ impl Call {
     fn answered_before(&mut self, now: Now, ask: AskNo, key: Option<&str>, out: &mut Vec<Effect>) -> bool {
         if self.wants_hangup() {
             self.deadlines.hangup_delivered(now);
+            // This very request may have told that the call is over.
+            self.write(out);
             out.push(Effect::Answer { ask, answer: Answer::Hangup });
             return true;
         }

@@ -180,8 +180,9 @@ impl Desk {
 impl Call {
     /// Does what the flow wants done on the stream.
     pub(super) fn perform(&mut self, now: Now, op: Op, out: &mut Vec<Effect>) {
-        // A turn that was under way when the call began to end: nothing new begins.
-        if self.wants_hangup() {
+        // A turn that was under way when the call began to end: nothing new begins. What is owed is owed all the same:
+        // its fact is written with the turn's.
+        if self.wants_hangup() && !matches!(op, Op::Owe(_)) {
             return;
         }
         // Nor does anything meant for a stream that was lost meanwhile: the flow begins it again on the next one.

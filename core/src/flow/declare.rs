@@ -96,3 +96,14 @@ pub enum Shape {
     /// Exported by other systems, without effect here: a warning says so.
     Ignored,
 }
+
+impl Shape {
+    /// What a number of this shape must be, in words; without bounds none are named.
+    pub(super) fn number_words(min: f64, max: f64) -> String {
+        if min == f64::MIN && max == f64::MAX {
+            "a number".to_owned()
+        } else {
+            format!("a number from {min} to {max}")
+        }
+    }
+}

@@ -193,7 +193,7 @@ impl History {
         self.entries.get_mut(usize::try_from(step.checked_sub(self.dropped + 1)?).ok()?)
     }
 
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
     }
 }

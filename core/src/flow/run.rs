@@ -212,37 +212,39 @@ impl Run {
     /// The verbs of the wait document that the caller hears in this turn (from 0) of waiting in a queue. The same turn
     /// after the same time gives the same verbs. Silence, when nothing is to be heard or the caller is in no queue.
     pub fn wait_turn(&self, now: Now, turn: u32, waited_s: Option<u64>) -> Vec<Verb> {
-        if let Some(child) = &self.child {
-            return child.wait_turn(now, turn, waited_s);
-        }
-        let Some(entry) = self.queued() else { return Vec::new() };
+        let Some((run, entry)) = self.queued() else { return Vec::new() };
         // Not every network says how long; then the time since the flow came here is the nearest to it.
         let since = || now.wall_ms.saturating_sub(entry.started_at) / 1000;
         let wait = queue_join::Wait {
             now,
             turn,
             waited_s: waited_s.unwrap_or_else(since),
-            timezone: &self.state.begun.script.timezone,
+            timezone: &run.state.begun.script.timezone,
         };
         let parameters = Parameters(&entry.parameters);
-        let elsewhere = parameters.word("wait_flow").map(|id| self.flows.find(&WorkflowId(id.to_owned())));
+        let elsewhere = parameters.word("wait_flow").map(|id| run.flows.find(&WorkflowId(id.to_owned())));
         match elsewhere {
             None => {
                 let own = entry.node.lists.get("wait_flow");
-                wait.verbs(&Arc::new(List::new(own.into_iter().flatten())), &self.state.vars, parameters)
+                wait.verbs(&Arc::new(List::new(own.into_iter().flatten())), &run.state.vars, parameters)
             }
             Some(Some(script)) => {
-                wait.verbs(&Arc::new(List::new(&script.actions)), &self.state.vars, parameters)
+                wait.verbs(&Arc::new(List::new(&script.actions)), &run.state.vars, parameters)
             }
             // Gone since the call began: the caller waits in silence.
-            Some(None) => wait.verbs(&Arc::new(List::new(&[])), &self.state.vars, parameters),
+            Some(None) => wait.verbs(&Arc::new(List::new(&[])), &run.state.vars, parameters),
         }
     }
 
-    /// The `queue_join` that is being performed.
-    fn queued(&self) -> Option<&Entry> {
-        let entry = self.state.history.entry(self.state.pending.last()?.step);
-        entry.filter(|entry| entry.node.kind == "queue_join")
+    /// The `queue_join` that is being performed, here or in a run that this one has called; else the one that was left
+    /// last: the network may ask for its turn once more, and gets the same again.
+    fn queued(&self) -> Option<(&Run, &Entry)> {
+        let joins =
+            |entry: &&Entry| entry.node.kind == "queue_join" && entry.outcome != Some(Outcome::Skipped);
+        let own = self.state.history.entries().rev().find(joins).map(|entry| (self, entry));
+        let children = self.ended_children.iter().chain(self.child.as_deref());
+        let all = own.into_iter().chain(children.filter_map(Run::queued));
+        all.max_by_key(|(_, entry)| (entry.outcome.is_none(), entry.started_at))
     }
 
     /// Puts a list of actions on top: they run before what comes next, and then the flow goes on. The owner takes a

@@ -49,13 +49,17 @@ impl<'v> Substitution<'v> {
         raw: &Map<String, Value>,
         markup: Option<&str>,
     ) -> Result<Map<String, Value>, Fault> {
-        let mut filled = Map::with_capacity(raw.len());
-        for (key, value) in raw {
+        // Most values stand for themselves: a copy of the map costs less than a new one.
+        let mut filled = raw.clone();
+        for ((key, value), place) in raw.iter().zip(filled.values_mut()) {
+            if !self.secrets && is_plain(value) {
+                continue;
+            }
             let escape = match value {
                 Value::String(text) => markup == Some(key.as_str()) && is_ssml(text),
                 _ => false,
             };
-            filled.insert(key.clone(), self.fill(value, escape, 0)?);
+            *place = self.fill(value, escape, 0)?;
         }
         Ok(filled)
     }
@@ -177,6 +181,15 @@ enum Resolved<'v, 't> {
     Fallback(&'t str),
     Secret(&'t str),
     Missing,
+}
+
+/// Whether nothing in it can stand for something else.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.contains('$') && !text.starts_with('='),
+        Value::Array(_) | Value::Object(_) => false,
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 /// `KEY` of `secret.KEY`.

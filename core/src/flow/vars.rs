@@ -53,10 +53,13 @@ pub fn json_bytes(value: &Value) -> usize {
     }
 }
 
-/// A name without the older prefix, and under its present word.
+/// A name of the runtime's without the older prefix, and under its present word. A workflow's own variables never had
+/// that prefix.
 pub fn canonical(name: &str) -> &str {
     let name = name.trim();
-    let name = name.strip_prefix("voipbin.").unwrap_or(name);
+    let is_runtime =
+        |bare: &&str| ["call", "activeflow"].contains(&bare.split(['.', '[']).next().unwrap_or(bare));
+    let name = name.strip_prefix("voipbin.").filter(is_runtime).unwrap_or(name);
     if name == "call.caller_id" { "call.from" } else { name }
 }
 
@@ -207,6 +210,7 @@ mod tests {
         assert_eq!(vars.look_up("a.list["), None);
         vars.set_runtime("call.from", json!("+1"));
         assert_eq!(vars.look_up("voipbin.call.caller_id"), Some(&json!("+1")));
+        assert_eq!(vars.look_up("voipbin.a.list[0]"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::call::{Answer, Input, Request, StreamNo};
 use crate::id::CallId;
 use crate::media::frame::FRAME_BYTES;
 use crate::notice::{LineAnswer, NetworkStatus, RecordingNotice, StatusNotice};
+use crate::scene::Command;
 
 /// Small flows that between them use every road: verbs only, prompts, the stream, both in turn, an end of their own,
 /// holding on, recording, queues, endless loops.
@@ -95,6 +96,8 @@ pub enum Move {
     },
     HangUp,
     Stop,
+    /// What a person wants of the flow or the caller, by a small number.
+    Command(u8),
     HandOver,
     /// Milliseconds, by a table of short and long ones.
     Time(u8),
@@ -136,6 +139,7 @@ fn read_move(what: u8, a: u8, b: u8) -> Move {
         2..=5 => Move::Next { x: a, key: b, digits: b & 8 != 0 },
         6 => Move::Wait { x: a, w: b },
         7 => Move::Status(a),
+        8 if a & 1 == 1 => Move::Command(b),
         8 => Move::ChildStatus,
         9 => Move::Recording(a),
         10 | 11 => Move::Open { exchange: a },
@@ -270,6 +274,21 @@ pub fn perform(stage: &mut Stage, step: Move) {
         }
         Move::HangUp => _ = stage.ask(Request::HangUp),
         Move::Stop => _ = stage.ask(Request::Stop),
+        Move::Command(number) => {
+            let run = stage.call.state().sub_run;
+            let command = match number % 5 {
+                0 => Command::Execute { current_action_id: None, actions: None },
+                1 => Command::Push { actions: Vec::new(), interrupt: true },
+                2 => Command::Interrupt,
+                3 => Command::Set { variables: vec![("set".to_owned(), number.into())] },
+                _ => Command::Stop,
+            };
+            let request = match number {
+                200.. => Request::Say { text: "a moment".to_owned() },
+                _ => Request::Command { run, command },
+            };
+            stage.ask(request);
+        }
         Move::HandOver => stage.input(Input::HandOver),
         Move::Time(number) => {
             let ms = TIMES_MS.get(usize::from(number) % TIMES_MS.len()).copied().unwrap_or(1);

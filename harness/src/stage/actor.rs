@@ -2,6 +2,7 @@
 //! out: requests knock at the door itself, and a small carrier stands in for the one that holds real sockets.
 #![allow(clippy::disallowed_methods)] // time is paused here; and a test's messages have no mailbox bound to keep
 
+use super::fate::Fault;
 use super::props::{self, Elsewhere, INSTANCE_KEY, Mint, RETURN_FRAGMENT, Shelf, Sounds, Tape, WALL_MS};
 use super::{HouseConfig, Knock, News, SETTLES, Stage, WireRequest};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -335,6 +336,9 @@ impl Stage for ActorStage {
             &self.says,
         );
     }
+
+    /// Its ports are as good as their doubles: faults are for the bare machines.
+    fn befalls(&mut self, _fault: &Fault) {}
 
     async fn restart(&mut self) {
         let past: Vec<CallState> = {

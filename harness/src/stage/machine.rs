@@ -7,36 +7,44 @@ mod parents;
 mod requests;
 mod sockets;
 
-use super::props::{Elsewhere, INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
+use super::examine::Examiner;
+use super::fate::{Fate, Fault, Letter, Whose};
+use super::props::{INSTANCE_KEY, Mint, ORIGIN, RETURN_FRAGMENT, Reel, Shelf, Sounds, WALL_MS};
 use super::{HouseConfig, Knock, News, SETTLES, Stage, WireRequest, props};
 use holdline_actors::call_registry::{ENDED_MAX, fold_call};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::door::FlowBook;
-use holdline_actors::port::journal::{Journal, Kind, Listed, MemoryJournal};
+use holdline_actors::outbox::folded;
+use holdline_actors::port::journal::{Journal, Kind, Listed};
 use holdline_actors::port::recording::RecordingFile;
 use holdline_core::call::begin::{NewCall, new_call, turned_away};
 use holdline_core::call::{
-    Answer, AskNo, Call, CallConfig, CallEnd, CallState, Effect, Input, Request, StreamNo, StreamOut,
+    Answer, AskNo, Call, CallConfig, CallEnd, CallFact, CallState, Effect, Input, Request, StreamNo,
+    StreamOut,
 };
 use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::fact::{Entry, Fact, Key};
-use holdline_core::flow::run::{Run, RunSpec};
+use holdline_core::flow::run::Run;
 use holdline_core::front::{self, Ask, Entry as Door, FrontConfig, Refusal};
+use holdline_core::http::{Errand, Outcome};
 use holdline_core::notice::{Arrival, NetworkStatus};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
 use holdline_core::roster::{Death, Roster, Verdict};
 use holdline_core::scene::RecordingReport;
+use holdline_core::workflow::outbox::{self, Delivery, Outbox, OutboxConfig, Row};
 use holdline_core::workflow::{self, Workflow, run_facts};
 use holdline_core::{CallId, Machine, Now, RunId, Tick, WorkflowId};
-use requests::Waiter;
+use requests::{Known, Waiter};
 use serde_json::Value;
 use sockets::Socket;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Whoever asks is told that nobody answers, after this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A machine that wakes this often in a row without a word is stuck.
 const WAKES_MAX: u32 = 1_000_000;
 
@@ -46,17 +54,20 @@ pub struct MachineStage {
     call_config: Arc<CallConfig>,
     front: FrontConfig,
     shelf: Shelf,
-    /// Runs that follow on the end of a flow, to be woken when its call's turn is done.
-    followers: Vec<RunId>,
     mint: Mint,
-    journal: MemoryJournal,
+    fate: Fate,
+    examiner: Examiner,
     roster: Roster,
     calls: BTreeMap<CallId, Session>,
     ended: BTreeMap<CallId, Ended>,
-    parents: BTreeMap<RunId, Workflow>,
+    parents: BTreeMap<RunId, Parent>,
+    outbox: Post,
     sockets: BTreeMap<Knock, Socket>,
-    waiting: BTreeMap<(CallId, AskNo), Waiter>,
+    waiting: BTreeMap<(CallId, AskNo), Waiting>,
     last_ask: u64,
+    mail: VecDeque<Letter>,
+    /// Whether the mail is being read: then whoever posts need not.
+    reading: bool,
     down: bool,
     news: Vec<News>,
 }
@@ -67,12 +78,36 @@ struct Session {
     life: Life,
     /// Written in one batch with the call's own first facts.
     first: Vec<Entry>,
+    /// The first facts of the flow, likewise, behind them.
+    born: Vec<Fact>,
+    /// Effects behind a batch that is being written.
+    held: VecDeque<(u64, Effect)>,
+    writing: bool,
     sockets: BTreeMap<StreamNo, Knock>,
     reel: Option<Reel>,
 }
 
+/// A main workflow and what waits behind its batch.
+struct Parent {
+    workflow: Workflow,
+    held: VecDeque<(u64, workflow::Effect)>,
+    writing: bool,
+}
+
+/// The outbox, likewise.
+struct Post {
+    machine: Outbox,
+    held: VecDeque<(u64, outbox::Effect)>,
+    writing: bool,
+}
+
+/// Who waits for an answer, and how long.
+struct Waiting {
+    waiter: Waiter,
+    until: Tick,
+}
+
 enum Life {
-    Unborn(Box<RunSpec>),
     Running(Box<Run>),
     Gone,
 }
@@ -82,14 +117,7 @@ struct Ended {
     rejected: bool,
 }
 
-struct Known<'a>(&'a Shelf);
-
-impl front::Flows for Known<'_> {
-    fn exists(&self, id: &str) -> bool {
-        self.0.find(&WorkflowId(id.to_owned())).is_some()
-    }
-}
-
+/// What a call's answer is for.
 impl MachineStage {
     pub fn new(config: HouseConfig, shelf: Shelf) -> MachineStage {
         MachineStage {
@@ -99,121 +127,211 @@ impl MachineStage {
             roster: Roster::new(config.max_calls),
             config,
             shelf,
-            followers: Vec::new(),
             mint: Mint::default(),
-            journal: MemoryJournal::new(),
+            fate: Fate::default(),
+            examiner: Examiner::default(),
             calls: BTreeMap::new(),
             ended: BTreeMap::new(),
             parents: BTreeMap::new(),
+            outbox: Post::new(),
             sockets: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_ask: 0,
+            mail: VecDeque::new(),
+            reading: false,
             down: false,
             news: Vec::new(),
         }
     }
 
-    fn turn(&mut self, call: &CallId, input: Input) {
-        let mut todo = VecDeque::from([input]);
-        while let Some(input) = todo.pop_front() {
-            let Some(session) = self.calls.get_mut(call) else { return };
-            let mut effects = Vec::new();
-            session.call.handle(self.now, input, &mut effects);
-            self.perform(call, effects, &mut todo);
+    // ---- machines
+
+    /// Everything that one machine tells another, and all inputs from outside, go one after the other.
+    fn post(&mut self, letter: Letter) {
+        if self.down {
+            return;
         }
+        self.mail.push_back(letter);
+        if std::mem::replace(&mut self.reading, true) {
+            return;
+        }
+        while let Some(letter) = self.mail.pop_front() {
+            self.take(letter);
+        }
+        self.reading = false;
+    }
+
+    fn turn(&mut self, call: &CallId, input: Input) {
+        self.post(Letter::Call(call.clone(), input));
+    }
+
+    fn take(&mut self, letter: Letter) {
+        let now = self.now;
+        match letter {
+            Letter::Call(call, input) => {
+                let Some(session) = self.calls.get_mut(&call) else { return };
+                let mut effects = Vec::new();
+                session.call.handle(now, input, &mut effects);
+                self.settle(&call, effects);
+            }
+            Letter::CallIsDue(call) => {
+                let Some(session) = self.calls.get_mut(&call) else { return };
+                let mut effects = Vec::new();
+                session.call.wake(now, &mut effects);
+                self.settle(&call, effects);
+            }
+            Letter::Parent(run, input) => {
+                let Some(parent) = self.parents.get_mut(&run) else { return };
+                let mut effects = Vec::new();
+                parent.workflow.handle(now, input, &mut effects);
+                self.settle_parent(run, effects);
+            }
+            Letter::ParentIsDue(run) => {
+                let Some(parent) = self.parents.get_mut(&run) else { return };
+                let mut effects = Vec::new();
+                parent.workflow.wake(now, &mut effects);
+                self.settle_parent(run, effects);
+            }
+            Letter::Outbox(input) => {
+                let mut effects = Vec::new();
+                self.outbox.machine.handle(now, input, &mut effects);
+                self.settle_outbox(effects);
+            }
+            Letter::OutboxIsDue => {
+                let mut effects = Vec::new();
+                self.outbox.machine.wake(now, &mut effects);
+                self.settle_outbox(effects);
+            }
+            Letter::Written(Whose::Call(call)) => {
+                if let Some(session) = self.calls.get_mut(&call) {
+                    session.writing = false;
+                    self.settle(&call, Vec::new());
+                }
+            }
+            Letter::Written(Whose::Parent(run)) => {
+                if let Some(parent) = self.parents.get_mut(&run) {
+                    parent.writing = false;
+                    self.settle_parent(run, Vec::new());
+                }
+            }
+            Letter::Written(Whose::Outbox) => {
+                self.outbox.writing = false;
+                self.settle_outbox(Vec::new());
+            }
+            Letter::Written(Whose::TurnedAway(call, knock)) => {
+                if self.dies() {
+                    return;
+                }
+                self.close_story(&Key::Call(call));
+                if let Some(knock) = knock {
+                    self.answer(knock, 200, &twiml::reject("busy"));
+                }
+            }
+            Letter::TooLate(call, ask) => {
+                if let Some(Waiting { waiter, .. }) = self.waiting.remove(&(call, ask)) {
+                    self.fail(waiter, "the answer could not be written in time");
+                }
+            }
+        }
+    }
+
+    /// As a driver does it: what is urgent goes at once, what stands behind a batch waits until it is written.
+    fn settle(&mut self, call: &CallId, effects: Vec<Effect>) {
+        let decided_ms = self.now.wall_ms;
+        let (urgent, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::is_urgent);
+        for effect in urgent {
+            if self.dies() {
+                return;
+            }
+            self.perform(call, decided_ms, effect);
+        }
+        if let Some(session) = self.calls.get_mut(call) {
+            session.held.extend(rest.into_iter().map(|effect| (decided_ms, effect)));
+        }
+        while let Some((decided_ms, effect)) = self.calls.get_mut(call).and_then(Session::next) {
+            if self.dies() {
+                return;
+            }
+            self.perform(call, decided_ms, effect);
+        }
+        self.examine(call);
         self.bury(call);
     }
 
-    fn wake(&mut self, call: &CallId) {
+    fn perform(&mut self, call: &CallId, wall_ms: u64, effect: Effect) {
         let Some(session) = self.calls.get_mut(call) else { return };
-        let (mut effects, mut todo) = (Vec::new(), VecDeque::new());
-        session.call.wake(self.now, &mut effects);
-        self.perform(call, effects, &mut todo);
-        match todo.pop_front() {
-            Some(first) => {
-                let rest: Vec<Input> = todo.into();
-                self.turn(call, first);
-                rest.into_iter().for_each(|input| self.turn(call, input));
+        self.examiner.performed(call, &effect);
+        match effect {
+            Effect::Record(facts) => {
+                let key = Key::Call(call.clone());
+                let mut batch = std::mem::take(&mut session.first);
+                let facts = facts.into_iter().chain(std::mem::take(&mut session.born));
+                batch.extend(facts.map(|fact| Entry { key: fact.key(&key), wall_ms, fact }));
+                let written = self.append(Whose::Call(call.clone()), batch);
+                if let Some(session) = self.calls.get_mut(call) {
+                    session.writing = !written;
+                }
             }
-            None => self.bury(call),
-        }
-    }
-
-    fn perform(&mut self, call: &CallId, effects: Vec<Effect>, todo: &mut VecDeque<Input>) {
-        for effect in effects {
-            let Some(session) = self.calls.get_mut(call) else { return };
-            match effect {
-                Effect::Record(facts) => {
-                    let wall_ms = self.now.wall_ms;
-                    let key = Key::Call(call.clone());
-                    let mut batch = std::mem::take(&mut session.first);
-                    batch.extend(facts.into_iter().map(|fact| Entry { key: fact.key(&key), wall_ms, fact }));
-                    self.append(batch);
+            Effect::Take { turn, posture, event } => {
+                if let Life::Running(run) = &mut session.life {
+                    let report = run.take(self.now, &posture, event);
+                    self.turn(call, Input::Took { turn, report });
                 }
-                Effect::Take { turn, posture, event } => {
-                    if let Some((run, born)) = session.run(self.now, &self.shelf) {
-                        let mut report = run.take(self.now, &posture, event);
-                        report.facts.splice(0..0, born);
-                        todo.push_back(Input::Took { turn, report });
-                    }
-                }
-                Effect::WaitTurn { ask, exchange, turn, waited_s } => {
-                    if let Some((run, _)) = session.run(self.now, &self.shelf) {
-                        let verbs = run.wait_turn(self.now, turn, waited_s);
-                        todo.push_back(Input::Waited { ask, exchange, turn, verbs });
-                    }
-                }
-                Effect::Answer { ask, answer } => {
-                    let workflow = session.workflow.clone();
-                    self.answered(call, &workflow, ask, answer);
-                }
-                Effect::Transmit { stream, out } => {
-                    if let Some(knock) = session.sockets.get(&stream).copied()
-                        && self.send(knock, out)
-                    {
-                        todo.push_back(Input::Blocked { stream, blocked: true });
-                    }
-                }
-                Effect::CloseStream { stream, code } => {
-                    if let Some(knock) = session.sockets.get(&stream).copied() {
-                        self.close_behind(knock, code, todo);
-                    }
-                }
-                Effect::Load { sound, what } => {
-                    todo.push_back(Input::Loaded { sound, audio: Sounds.sound(&what) });
-                }
-                Effect::OpenEcho { echo } => todo.push_back(Input::EchoOpen { echo }),
-                Effect::Fetch { no, errand } => {
-                    todo.push_back(Input::Fetched { no, outcome: Elsewhere::answer(&errand) });
-                }
-                // It stays owed: who sends it is no part of this stage.
-                Effect::Deliver(_) => {}
-                Effect::OpenRecording { .. } => session.reel = Some(Reel::default()),
-                Effect::AppendRecording { pcm } => {
-                    if let Some(reel) = &mut session.reel {
-                        reel.append(pcm);
-                    }
-                }
-                Effect::CloseRecording { report } => {
-                    let report = match session.reel.take() {
-                        Some(reel) => RecordingReport { bytes: reel.bytes(), ..report },
-                        None => RecordingReport { ended_by: "failed".into(), ..report },
-                    };
-                    todo.push_back(Input::RecordingClosed { report });
-                }
-                Effect::TellParent { run, completion } => self.tell_parent(run, call, completion, todo),
-                Effect::Follow { run } => self.followers.push(run),
-                Effect::Summary(_) => {}
-                Effect::Finished => self.close_story(&Key::Call(call.clone())),
             }
+            Effect::WaitTurn { ask, exchange, turn, waited_s } => {
+                let Life::Running(run) = &session.life else { return };
+                let verbs = run.wait_turn(self.now, turn, waited_s);
+                self.turn(call, Input::Waited { ask, exchange, turn, verbs });
+            }
+            Effect::Answer { ask, answer } => {
+                let workflow = session.workflow.clone();
+                self.answered(call, &workflow, ask, answer);
+            }
+            Effect::Transmit { stream, out } => {
+                if let Some(knock) = session.sockets.get(&stream).copied()
+                    && self.send(knock, out)
+                {
+                    self.turn(call, Input::Blocked { stream, blocked: true });
+                }
+            }
+            Effect::CloseStream { stream, code } => {
+                if let Some(knock) = session.sockets.get(&stream).copied() {
+                    self.close_behind(knock, code);
+                }
+            }
+            Effect::Load { sound, what } => {
+                self.turn(call, Input::Loaded { sound, audio: Sounds.sound(&what) });
+            }
+            Effect::OpenEcho { echo } => self.turn(call, Input::EchoOpen { echo }),
+            Effect::Fetch { no, errand } => {
+                let to = call.clone();
+                self.ask_others(&errand, |outcome| Letter::Call(to, Input::Fetched { no, outcome }));
+            }
+            Effect::Deliver(delivery) => self.owe(delivery),
+            Effect::OpenRecording { .. } => session.reel = Some(Reel::default()),
+            Effect::AppendRecording { pcm } => {
+                if let Some(reel) = &mut session.reel {
+                    reel.append(pcm);
+                }
+            }
+            Effect::CloseRecording { report } => {
+                let report = match session.reel.take() {
+                    Some(reel) => RecordingReport { bytes: reel.bytes(), ..report },
+                    None => RecordingReport { ended_by: "failed".into(), ..report },
+                };
+                self.turn(call, Input::RecordingClosed { report });
+            }
+            Effect::TellParent { run, completion } => self.tell_parent(run, call, completion),
+            Effect::Follow { run } => self.reopen(Key::Run(run)),
+            Effect::Summary(_) => {}
+            Effect::Finished => self.close_story(&Key::Call(call.clone())),
         }
     }
 
     fn bury(&mut self, call: &CallId) {
-        for run in std::mem::take(&mut self.followers) {
-            self.reopen(Key::Run(run));
-        }
-        if self.calls.get(call).is_some_and(|session| session.call.is_over())
+        let is_done =
+            |session: &Session| session.call.is_over() && session.held.is_empty() && !session.writing;
+        if self.calls.get(call).is_some_and(is_done)
             && let Some(session) = self.calls.remove(call)
         {
             self.roster.died(self.now, call, false);
@@ -224,24 +342,74 @@ impl MachineStage {
         }
     }
 
-    fn append(&mut self, batch: Vec<Entry>) {
-        // The journal in memory takes everything.
-        let _ = self.journal.append(&batch);
-        self.news.push(News::Written(batch));
+    fn owe(&mut self, delivery: Box<Delivery>) {
+        self.post(Letter::Outbox(outbox::Input::Open(vec![Row::new(delivery)])));
+    }
+
+    fn settle_outbox(&mut self, effects: Vec<outbox::Effect>) {
+        let decided_ms = self.now.wall_ms;
+        self.outbox.held.extend(effects.into_iter().map(|effect| (decided_ms, effect)));
+        while let Some((wall_ms, effect)) = self.outbox.next() {
+            if self.dies() {
+                return;
+            }
+            match effect {
+                outbox::Effect::Record { id, fact } => {
+                    let entry = Entry { key: Key::Delivery(id), wall_ms, fact: Fact::Outbox(fact) };
+                    self.outbox.writing = !self.append(Whose::Outbox, vec![entry]);
+                }
+                outbox::Effect::Send { id, attempt, call } => {
+                    self.ask_others(&Errand::Http(call), |outcome| {
+                        Letter::Outbox(outbox::Input::Sent { id, attempt, outcome })
+                    });
+                }
+                outbox::Effect::Delivered { id } => {
+                    let _ = self.fate.disk.journal.delete(&Key::Delivery(id));
+                }
+                outbox::Effect::Dead { .. } => {}
+            }
+        }
+    }
+
+    fn ask_others(&mut self, errand: &Errand, reply: impl FnOnce(Outcome) -> Letter) {
+        let asked = self.fate.others.ask(self.now.tick, errand, reply);
+        self.say(News::Asked(asked));
+        while let Some(letter) = self.fate.others.answer(self.now.tick) {
+            self.post(letter);
+        }
+    }
+
+    /// Whether the batch is on disk already; else a letter says when it is.
+    fn append(&mut self, whose: Whose, batch: Vec<Entry>) -> bool {
+        match self.fate.disk.append(self.now.tick, whose, batch) {
+            Some(written) => {
+                self.is_written(written);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn is_written(&mut self, batch: Vec<Entry>) {
+        self.examiner.written(&batch);
+        self.say(News::Written(batch));
     }
 
     fn close_story(&mut self, key: &Key) {
-        let _ = self.journal.close(key);
+        let _ = self.fate.disk.journal.close(key);
     }
 
     fn reopen(&mut self, key: Key) {
         match key {
             Key::Call(id) => self.reopen_call(id, None),
             Key::Run(run) => {
+                if self.parents.contains_key(&run) {
+                    return;
+                }
                 if let Some(workflow) = self.fold_parent(run).filter(|workflow| workflow.waiting().is_none())
                 {
-                    self.parents.insert(run, workflow);
-                    self.wake_parent(run, true);
+                    self.parents.insert(run, Parent::of(workflow));
+                    self.post(Letter::Parent(run, workflow::Input::Resume));
                 }
             }
             Key::Delivery(_) | Key::Flow(_) => {}
@@ -250,51 +418,80 @@ impl MachineStage {
 
     /// From its facts: to go on, or to be ended for this reason.
     fn reopen_call(&mut self, id: CallId, lost: Option<&str>) {
-        let entries = self.journal.read(&Key::Call(id.clone())).unwrap_or_default();
+        let entries = self.fate.disk.journal.read(&Key::Call(id.clone())).unwrap_or_default();
         let Some(state) = fold_call(&entries) else { return };
+        if state.over == Some(CallEnd::Rejected) {
+            return self.close_story(&Key::Call(id)); // turned away, and nothing more
+        }
         let facts: Vec<Fact> = entries.into_iter().map(|entry| entry.fact).collect();
-        let life = match Run::restore(self.now, run_facts(facts.iter())) {
+        let workflow = state.workflow.clone();
+        let run = Run::restore(self.now, run_facts(facts.iter()));
+        let no_run = run.as_ref().err().filter(|_| state.flow_over.is_none()).map(ToString::to_string);
+        let config = self.call_config.clone();
+        let call = match lost.or(no_run.as_deref()) {
+            None => Call::restore(self.now, config, state),
+            Some(why) => Call::lost(self.now, config, state, why),
+        };
+        let life = match run {
             Ok(mut run) if lost.is_none() => {
                 run.bind(Arc::new(self.shelf.clone()));
                 Life::Running(Box::new(run))
             }
             _ => Life::Gone,
         };
-        let workflow = state.workflow.clone();
-        let call = match lost {
-            None => Call::restore(self.now, self.call_config.clone(), state),
-            Some(why) => Call::lost(self.now, self.call_config.clone(), state, why),
-        };
-        let session =
-            Session { workflow, call, life, first: Vec::new(), sockets: BTreeMap::new(), reel: None };
         self.roster.reopen(&id);
-        self.calls.insert(id.clone(), session);
-        self.wake(&id);
+        self.calls.insert(id.clone(), Session::of(workflow, call, life));
+        self.post(Letter::CallIsDue(id));
     }
 
     /// The first instant at which something of the house is due, on whole milliseconds as real timers are.
     fn due(&self) -> Option<Tick> {
         let calls = self.calls.values().filter_map(|session| session.call.wake_at());
-        let parents = self.parents.values().filter_map(Machine::wake_at);
+        let parents = self.parents.values().filter_map(|parent| parent.workflow.wake_at());
         let silent = self.sockets.values().filter(|socket| !socket.conversation.has_started());
-        let first = calls.chain(parents).chain(silent.map(|socket| socket.start_by)).min()?;
+        let asks = self.waiting.values().map(|waiting| waiting.until);
+        let others = [self.fate.due(), self.outbox.machine.wake_at()].into_iter().flatten();
+        let first = calls
+            .chain(parents)
+            .chain(silent.map(|socket| socket.start_by))
+            .chain(asks)
+            .chain(others)
+            .min()?;
         Some(Tick(first.0.div_ceil(1000) * 1000).max(self.now.tick))
     }
 
     fn advance(&mut self, to: Tick) {
-        self.now = Now { tick: to, wall_ms: WALL_MS + to.as_millis() };
+        self.now = self.fate.at(to, WALL_MS);
     }
 
     fn wake_due(&mut self) {
         let now = self.now.tick;
         let is_due = |due: Option<Tick>| due.is_some_and(|due| due <= now);
+        let mut owners = Vec::new();
+        for (whose, batch) in self.fate.disk.written(now) {
+            self.is_written(batch);
+            owners.push(whose);
+        }
+        for whose in owners {
+            self.post(Letter::Written(whose));
+        }
+        while let Some(letter) = self.fate.others.answer(now) {
+            self.post(letter);
+        }
         let calls = self.calls.iter().filter(|(_, session)| is_due(session.call.wake_at()));
         for call in calls.map(|(call, _)| call.clone()).collect::<Vec<_>>() {
-            self.wake(&call);
+            self.post(Letter::CallIsDue(call));
         }
-        let parents = self.parents.iter().filter(|(_, workflow)| is_due(workflow.wake_at()));
+        let parents = self.parents.iter().filter(|(_, parent)| is_due(parent.workflow.wake_at()));
         for run in parents.map(|(run, _)| *run).collect::<Vec<_>>() {
-            self.wake_parent(run, false);
+            self.post(Letter::ParentIsDue(run));
+        }
+        if is_due(self.outbox.machine.wake_at()) {
+            self.post(Letter::OutboxIsDue);
+        }
+        let late = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
+        for (call, ask) in late.map(|(who, _)| who.clone()).collect::<Vec<_>>() {
+            self.post(Letter::TooLate(call, ask));
         }
         let silent = self.sockets.iter();
         let silent =
@@ -303,22 +500,92 @@ impl MachineStage {
             self.close_socket(knock, 1008);
         }
     }
+
+    // ---- the process
+
+    /// An effect is about to leave. True when the process dies before it does.
+    fn dies(&mut self) -> bool {
+        if let Some((keeps, down)) = self.fate.strikes() {
+            self.end_process(keeps);
+            self.news.push(News::Died { down });
+        }
+        self.down
+    }
+
+    fn end_process(&mut self, keeps: u32) {
+        self.down = true;
+        for batch in self.fate.process_ends(usize::try_from(keeps).unwrap_or(usize::MAX)) {
+            self.examiner.written(&batch);
+            self.news.push(News::Written(batch));
+        }
+        self.roster = Roster::new(self.config.max_calls);
+        self.calls.clear();
+        self.ended.clear();
+        self.parents.clear();
+        self.outbox = Post::new();
+        self.sockets.clear();
+        self.waiting.clear();
+        self.mail.clear();
+        self.examiner.process_ended();
+    }
+
+    /// A dead process says nothing.
+    fn say(&mut self, news: News) {
+        if !self.down {
+            self.news.push(news);
+        }
+    }
+
+    /// What must hold behind every turn.
+    fn examine(&mut self, call: &CallId) {
+        if let Some(session) = self.calls.get(call) {
+            let run = if let Life::Running(run) = &session.life { Some(&**run) } else { None };
+            let is_settled = session.held.is_empty() && !session.writing;
+            self.examiner.turned(self.now, &session.call, run, is_settled);
+        }
+    }
+
+    /// What was broken of what must always hold, if it was asked for.
+    pub fn verdict(&self) -> holdline_core::invariant::Verdict {
+        self.examiner.verdict()
+    }
+
+    /// Examines every turn from here on: it costs as much as the turns themselves.
+    pub fn examined(mut self) -> MachineStage {
+        self.examiner = Examiner::watching();
+        self
+    }
+}
+
+impl Post {
+    fn new() -> Post {
+        // As long as somebody who follows a play is willing to wait; the real ones are hours.
+        let config = OutboxConfig { retry_ms: vec![5_000, 60_000, 600_000], jitter: 0.0 };
+        Post { machine: Outbox::new(config), held: VecDeque::new(), writing: false }
+    }
+
+    fn next(&mut self) -> Option<(u64, outbox::Effect)> {
+        if self.writing { None } else { self.held.pop_front() }
+    }
 }
 
 impl Session {
-    /// The run, begun if it was not, and the facts of its beginning.
-    fn run(&mut self, now: Now, shelf: &Shelf) -> Option<(&mut Run, Vec<holdline_core::fact::RunFact>)> {
-        let mut born = Vec::new();
-        if let Life::Unborn(spec) = &self.life {
-            let (mut run, facts) = Run::begin(now, (**spec).clone());
-            run.bind(Arc::new(shelf.clone()));
-            born = facts;
-            self.life = Life::Running(Box::new(run));
+    fn of(workflow: WorkflowId, call: Call, life: Life) -> Session {
+        Session {
+            workflow,
+            call,
+            life,
+            first: Vec::new(),
+            born: Vec::new(),
+            held: VecDeque::new(),
+            writing: false,
+            sockets: BTreeMap::new(),
+            reel: None,
         }
-        match &mut self.life {
-            Life::Running(run) => Some((run, born)),
-            Life::Unborn(_) | Life::Gone => None,
-        }
+    }
+
+    fn next(&mut self) -> Option<(u64, Effect)> {
+        if self.writing { None } else { self.held.pop_front() }
     }
 }
 
@@ -328,6 +595,9 @@ impl Stage for MachineStage {
     }
 
     fn knock(&mut self, knock: Knock, request: WireRequest) {
+        if self.down {
+            return; // whoever hears of the death next tells who asked
+        }
         let header = |name: &str| request.header(name);
         let asked = front::Request {
             method: request.method,
@@ -370,10 +640,14 @@ impl Stage for MachineStage {
 
     fn panic(&mut self, call: CallId) {
         let Some(session) = self.calls.remove(&call) else { return };
+        // A rebuild waits for the disk; here the disk makes haste.
+        for (_, batch) in self.fate.disk.flush() {
+            self.is_written(batch);
+        }
         for knock in session.sockets.into_values() {
             // A session that dies takes its sockets with it.
             self.sockets.remove(&knock);
-            self.news.push(News::SocketClosed { socket: knock, code: Some(1011) });
+            self.say(News::SocketClosed { socket: knock, code: Some(1011) });
         }
         match self.roster.died(self.now, &call, true) {
             Death::Rebuild => self.reopen_call(call, None),
@@ -409,27 +683,35 @@ impl Stage for MachineStage {
     }
 
     fn crash(&mut self) {
-        self.down = true;
-        self.roster = Roster::new(self.config.max_calls);
-        self.calls.clear();
-        self.ended.clear();
-        self.parents.clear();
-        self.sockets.clear();
-        self.waiting.clear();
+        self.end_process(0);
     }
 
     async fn restart(&mut self) {
         self.down = false;
-        for Listed { key, .. } in self.journal.list(Kind::Calls, None, ENDED_MAX).unwrap_or_default() {
-            let state = self.journal.read(&key).ok().and_then(|entries| fold_call(&entries));
+        self.advance(self.now.tick);
+        let journal = &self.fate.disk.journal;
+        for Listed { key, .. } in journal.list(Kind::Calls, None, ENDED_MAX).unwrap_or_default() {
+            let state = journal.read(&key).ok().and_then(|entries| fold_call(&entries));
             if let Some(CallState { arrival, workflow, over: Some(over), .. }) = state {
                 let rejected = over == CallEnd::Rejected;
                 self.ended.insert(arrival.call, Ended { workflow, rejected });
             }
         }
-        for key in self.journal.open_keys().unwrap_or_default() {
+        let open = journal.open_keys().unwrap_or_default();
+        let owed = open.iter().filter(|key| matches!(key, Key::Delivery(_)));
+        let rows: Vec<Row> =
+            owed.filter_map(|key| journal.read(key).ok()).filter_map(|entries| folded(&entries)).collect();
+        self.post(Letter::Outbox(outbox::Input::Open(rows)));
+        for key in open {
+            if self.down {
+                break; // it died while it was getting up
+            }
             self.reopen(key);
         }
+    }
+
+    fn befalls(&mut self, fault: &Fault) {
+        self.fate.befalls(self.now.tick, fault);
     }
 
     async fn run_until(&mut self, until: Tick) -> Vec<News> {
@@ -458,6 +740,16 @@ impl Stage for MachineStage {
             && self.calls.is_empty()
             && self.roster.is_empty()
             && self.parents.is_empty()
+            && self.outbox.machine.is_empty()
             && self.sockets.is_empty()
+            && self.fate.due().is_none()
     }
+}
+
+/// The facts of a call alone, for assertions about what was written.
+pub fn call_facts<'e>(entries: impl Iterator<Item = &'e Entry>) -> impl Iterator<Item = &'e CallFact> {
+    entries.filter_map(|entry| match &entry.fact {
+        Fact::Call(fact) => Some(fact),
+        _ => None,
+    })
 }

@@ -5,10 +5,14 @@
 
 #[cfg(feature = "actor-stage")]
 pub mod actor;
+mod examine;
+pub mod fate;
 pub mod machine;
 pub mod props;
 
+use fate::Fault;
 use holdline_core::fact::Entry;
+use holdline_core::http::{Endpoint, Errand};
 use holdline_core::{CallId, Now, Tick, WorkflowId};
 use std::time::Duration;
 
@@ -44,6 +48,8 @@ pub trait Stage {
     fn crash(&mut self);
     /// Another process folds what was written.
     async fn restart(&mut self);
+    /// Something goes wrong from here on. A stage may be spared what it cannot suffer.
+    fn befalls(&mut self, fault: &Fault);
     /// Lets time pass until `until`, or until the house says something. All that it says at one instant may come in
     /// several answers; none comes once time has moved on.
     async fn run_until(&mut self, until: Tick) -> Vec<News>;
@@ -79,6 +85,52 @@ pub enum News {
         knock: Knock,
         text: String,
     },
+    /// Another system is asked.
+    Asked(Asked),
+    /// The process has died by itself, and is gone for so long.
+    Died {
+        down: Duration,
+    },
+}
+
+/// A request to another system, as that one sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// Whom, or the recipient of a mail.
+    pub target: String,
+    pub method: &'static str,
+    /// By what the other side knows a second time.
+    pub key: Option<String>,
+    /// It came there.
+    pub arrived: bool,
+    /// It took effect there, whether or not the answer came back.
+    pub taken: bool,
+    /// Of the answer that comes back.
+    pub status: Option<u16>,
+}
+
+impl Asked {
+    fn of(errand: &Errand, arrived: bool, taken: bool, status: Option<u16>) -> Asked {
+        let (target, method, key) = match errand {
+            Errand::Http(call) => {
+                let target = match &call.endpoint {
+                    Endpoint::Url(target)
+                    | Endpoint::OpenAi(target)
+                    | Endpoint::Salesforce(target)
+                    | Endpoint::Twilio(target)
+                    | Endpoint::Operator(target) => target,
+                };
+                let header = |wanted: &str| {
+                    let found = call.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+                    found.map(|(_, value)| value.clone())
+                };
+                let key = call.signed_as.clone().or_else(|| header("idempotency-key"));
+                (target.clone(), call.method.as_str(), key)
+            }
+            Errand::Mail(mail) => (mail.to.clone(), "MAIL", Some(mail.id.clone())),
+        };
+        Asked { target, method, key, arrived, taken, status }
+    }
 }
 
 /// A request as it goes over the wire.

@@ -10,7 +10,7 @@ use holdline_core::call::CallConfig;
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::FrontConfig;
-use holdline_core::http::{Body, Endpoint, Errand, HttpReply, NoReply, Outcome, ReplyBody};
+use holdline_core::http::{Body, Endpoint, Errand, HttpCall, HttpReply, NoReply, Outcome, ReplyBody};
 use holdline_core::media::{playout::PlayoutConfig, tone};
 use holdline_core::provider::twilio::signature::Keys;
 use holdline_core::scene::{ErrorClass, Sound};
@@ -89,29 +89,48 @@ fn hum(name: &str) -> Vec<u8> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tape;
 
-/// Other systems: each takes what it is told and answers in its own form, but for those whose name says that they are
-/// gone.
+/// Other systems: each takes what it is told and answers well, unless what it is asked speaks of `missing` (nobody is
+/// there) or `busy` (it refuses for now, and quotes the key by which it would know the same wish again).
 pub struct Elsewhere;
 
 impl Elsewhere {
     pub fn answer(errand: &Errand) -> Outcome {
-        let answer = match errand {
-            Errand::Mail(_) => json!({}),
-            Errand::Http(call) => match &call.endpoint {
-                Endpoint::Url(url) if url.contains("missing") => {
-                    let message = "nobody is there".to_owned();
-                    return Err(NoReply { class: ErrorClass::Unavailable, message });
-                }
-                Endpoint::Url(_) | Endpoint::Operator(_) => json!({ "ok": true }),
-                Endpoint::OpenAi(_) => chatted(&call.body),
-                Endpoint::Salesforce(_) => json!({ "id": "00T000000000001", "success": true }),
-                Endpoint::Twilio(_) => {
-                    json!({ "sid": "SM00000000000000000000000000000001", "status": "queued" })
-                }
-            },
+        let (asked, key) = match errand {
+            Errand::Http(call) => (serde_json::to_string(call), key_of(call)),
+            Errand::Mail(mail) => (serde_json::to_string(mail), mail.id.clone()),
         };
-        Ok(HttpReply { status: 200, headers: BTreeMap::new(), body: ReplyBody::Json(answer) })
+        let asked = asked.unwrap_or_default();
+        let unavailable = |message| Err(NoReply { class: ErrorClass::Unavailable, message });
+        let reply =
+            |status, body| Ok(HttpReply { status, headers: BTreeMap::new(), body: ReplyBody::Json(body) });
+        let is_mail = matches!(errand, Errand::Mail(_));
+        match errand {
+            _ if asked.contains("missing") => unavailable("nobody is there".to_owned()),
+            _ if asked.contains("busy") && is_mail => unavailable(format!("busy, key {key}")),
+            _ if asked.contains("busy") => reply(503, json!({ "key": key })),
+            Errand::Http(call) => reply(200, said(call)),
+            Errand::Mail(_) => reply(250, json!({})),
+        }
     }
+}
+
+/// What a system says when all is well.
+fn said(call: &HttpCall) -> Value {
+    match &call.endpoint {
+        Endpoint::OpenAi(_) => chatted(&call.body),
+        Endpoint::Salesforce(_) => json!({ "id": "00T000000000001", "success": true }),
+        Endpoint::Twilio(_) => json!({ "sid": "SM00000000000000000000000000000001", "status": "queued" }),
+        Endpoint::Url(url) if url.contains("actions") => {
+            json!([{ "type": "talk", "option": { "text": "Fetched" } }])
+        }
+        Endpoint::Url(_) | Endpoint::Operator(_) => json!({ "ok": true }),
+    }
+}
+
+/// By what the other side tells a repetition from a second wish.
+fn key_of(call: &HttpCall) -> String {
+    let header = call.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"));
+    header.map(|(_, key)| key.clone()).or_else(|| call.signed_as.clone()).unwrap_or_default()
 }
 
 /// A model that says what it was told last, and hangs up on those who say goodbye.

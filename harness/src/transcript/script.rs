@@ -3,6 +3,7 @@
 use super::{Error, seconds, unquoted, words};
 use crate::network::Script;
 use crate::network::caller::Act as CallerAct;
+use crate::stage::fate::Fault;
 use holdline_core::Tick;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ pub enum Act {
     },
     /// The last request for a document, byte for byte.
     Repeats,
+    /// The request for a document of this number, from 1, as if it were a new one: nothing in it says that it is not.
+    RepeatsAnew {
+        number: usize,
+    },
     /// A request of the script's own; a stranger's is not signed.
     Asks {
         path: String,
@@ -52,6 +57,12 @@ pub enum Act {
     },
     Api {
         what: Api,
+    },
+    /// Something goes wrong in the house, or with those that it asks.
+    Fault(Fault),
+    /// The call's socket dies without a word behind so many more messages, whoever sends them.
+    SocketDies {
+        behind: u32,
     },
     /// A socket of its own, or (`None`) the call's.
     Socket {
@@ -121,15 +132,26 @@ pub(super) fn parse(lines: &[&str], from: usize) -> Result<Vec<Cue>, Error> {
 fn act(text: &str) -> Result<Act, String> {
     let words = words(text)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let Some(fault) = super::fault::parse(&words) {
+        return fault.map(Act::Fault);
+    }
     match words.as_slice() {
         ["caller", ..] => caller(text.trim_start_matches("caller")),
         ["network", "drops", "the", "socket"] => caller("drops the socket"),
+        ["network", "drops", "the", "socket", "behind", number, "messages"] => {
+            let behind = number.parse().map_err(|_| format!("expected how many, got `{number}`"))?;
+            Ok(Act::SocketDies { behind })
+        }
         ["network", "loses", "a", "request"] => caller("loses a request"),
         ["network", "posts", status] => Ok(Act::Posts { status: (*status).to_owned(), call: None }),
         ["network", "posts", status, "of", "call", call] => {
             Ok(Act::Posts { status: (*status).to_owned(), call: Some((*call).to_owned()) })
         }
         ["network", "repeats", "the", "last", "request"] => Ok(Act::Repeats),
+        ["network", "repeats", "request", number] => {
+            let number = number.parse().map_err(|_| format!("expected which one, got `{number}`"))?;
+            Ok(Act::RepeatsAnew { number })
+        }
         ["network", "asks", path, rest @ ..] => asks(path, rest, true),
         ["stranger", "asks", path, rest @ ..] => asks(path, rest, false),
         ["server", "crashes"] => Ok(Act::Crash { down: Duration::ZERO }),
@@ -145,7 +167,7 @@ fn act(text: &str) -> Result<Act, String> {
         }
         ["socket", rest @ ..] => Ok(Act::Socket { name: None, does: socket(rest)? }),
         _ => Err(format!(
-            "expected what caller, network, stranger, server, session, api or socket do, got `{text}`"
+            "expected what caller, network, stranger, server, session, api, disk, others, clock or socket do, got `{text}`"
         )),
     }
 }

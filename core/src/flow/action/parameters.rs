@@ -112,7 +112,7 @@ fn settle_value(shape: Shape, written: &Value, value: &mut Value) -> Result<(), 
         }
         Shape::Number { min, max } => match value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()) {
             Some(number) if (min..=max).contains(&number) => Value::from(number),
-            _ => return Err(format!("a number from {min} to {max}, {}", came())),
+            _ => return Err(format!("{}, {}", Shape::number_words(min, max), came())),
         },
         Shape::Millis { min, max } => settle_millis(value, 1.0, min, max)?,
         Shape::Seconds { min, max } => settle_millis(value, 1000.0, min, max)?,

@@ -124,7 +124,7 @@ impl Reader<'_> {
                 Tree::Number { value, .. } if value.as_f64().is_some_and(|n| (*min..=*max).contains(&n)) => {
                     Some(Value::Number(value.clone()))
                 }
-                _ => self.misfit(place, node, &format!("a number from {min} to {max}")),
+                _ => self.misfit(place, node, &Shape::number_words(*min, *max)),
             },
             Shape::Millis { min, max } => self.millis(node, place, *min, *max).map(Value::from),
             Shape::Seconds { min, max } => self.seconds(node, place, *min, *max).map(Value::from),

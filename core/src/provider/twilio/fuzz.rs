@@ -1,7 +1,12 @@
 //! What the fuzz targets call, and the tests with a small corpus: any bytes, no panic, no contradiction.
 
 use super::form::{Form, percent_encoded};
+use super::signature::{Body, Keys, Signed};
 use super::{signature, ssml, status, stream, webhook};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
 
 /// A text frame of a media stream.
 pub fn fuzz_stream_text(bytes: &[u8]) {
@@ -35,6 +40,39 @@ pub fn fuzz_form(bytes: &[u8]) {
         let _ = ssml::ssml_inside(value);
     }
 }
+
+/// A request that claims to be the network's: URL, signature, settings, and a body behind them, a line each. Without
+/// the key nobody gets in; what is signed with it does.
+pub fn fuzz_signature(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.splitn(4, '\n');
+    let mut part = || parts.next().unwrap_or_default();
+    let (url, claimed, settings, body) = (part(), part(), part(), part());
+    let form = Form::parse(body.as_bytes());
+    let urls = [url.to_owned()];
+    let keys = Keys {
+        auth_tokens: vec!["an auth token that no bytes guess".to_owned()],
+        shared_keys: vec![(String::new(), "a shared key that no bytes guess".to_owned())],
+    };
+    for body in [Body::Absent, Body::Form(form.fields()), Body::Raw(body.as_bytes())] {
+        let settings = Some(settings).filter(|settings| !settings.is_empty());
+        let signed = Signed { urls: &urls, body, signature: Some(claimed), settings };
+        assert!(signature::verify(&signed, &keys).is_err(), "nobody has signed {signed:?}");
+    }
+    let spellings = signature::spellings(url);
+    assert!(!spellings.is_empty() && spellings.len() <= SPELLINGS_MAX, "{spellings:?}");
+    for url in &spellings {
+        let token = keys.auth_tokens.first().map(String::as_str).unwrap_or_default();
+        let mut code = signature::keyed::<Hmac<Sha1>>(token.as_bytes());
+        code.update(url.as_bytes());
+        let code = STANDARD.encode(code.finalize().into_bytes());
+        let signed = Signed { urls: &urls, body: Body::Absent, signature: Some(&code), settings: None };
+        assert!(signature::verify(&signed, &keys).is_ok(), "{url} is how the network may have written it");
+    }
+}
+
+/// Each is a code to be computed for whoever knocks.
+const SPELLINGS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,7 @@
-//! What the door and the registry do with a request before and after the call's machine has its turn.
+//! Requests and their answers: what the door and the registry do.
 
 use super::*;
 
-/// What a call's answer is for.
 pub(super) enum Waiter {
     Document { knock: Knock },
     Notice { knock: Knock },
@@ -17,6 +16,14 @@ pub(super) enum NotHere {
     OtherWorkflow,
     Ended { rejected: bool },
     TurnedAway,
+}
+
+pub(super) struct Known<'a>(pub(super) &'a Shelf);
+
+impl front::Flows for Known<'_> {
+    fn exists(&self, id: &str) -> bool {
+        self.0.find(&WorkflowId(id.to_owned())).is_some()
+    }
 }
 
 impl MachineStage {
@@ -110,6 +117,9 @@ impl MachineStage {
                 waiter => self.not_here(waiter, &NotHere::Unknown),
             };
         }
+        if !self.calls.contains_key(&call) && self.fate.disk.is_failing(self.now.tick) {
+            return self.fail(waiter, "new calls can't be written down");
+        }
         let Some(new) = self.new_call(&workflow, arrival.clone()) else {
             return self.fail(waiter, "the workflow cannot be started");
         };
@@ -134,10 +144,18 @@ impl MachineStage {
                     None => {
                         let run = RunId(self.mint.next(self.now.wall_ms));
                         let batch = turned_away(self.now, arrival, workflow.clone(), run);
-                        self.append(batch);
-                        self.close_story(&Key::Call(call.clone()));
-                        self.ended.insert(call, Ended { workflow, rejected: true });
-                        self.not_here(waiter, &NotHere::TurnedAway);
+                        let document = match &waiter {
+                            Waiter::Document { knock } => Some(*knock),
+                            _ => None,
+                        };
+                        self.ended.insert(call.clone(), Ended { workflow, rejected: true });
+                        let whose = Whose::TurnedAway(call, document);
+                        if self.append(whose.clone(), batch) {
+                            self.post(Letter::Written(whose));
+                        }
+                        if document.is_none() {
+                            self.not_here(waiter, &NotHere::TurnedAway);
+                        }
                     }
                 }
             }
@@ -155,15 +173,12 @@ impl MachineStage {
         let NewCall { arrived, sub, main } = new;
         let Some(call) = Call::arrive(self.now, self.call_config.clone(), arrived) else { return };
         let id = call.state().arrival.call.clone();
-        let session = Session {
-            workflow,
-            call,
-            life: Life::Unborn(Box::new(sub)),
-            first: main,
-            sockets: BTreeMap::new(),
-            reel: None,
-        };
-        self.calls.insert(id, session);
+        let (mut run, facts) = Run::begin(self.now, sub);
+        run.bind(Arc::new(self.shelf.clone()));
+        let session = Session::of(workflow, call, Life::Running(Box::new(run)));
+        // The run's own beginning goes with the call's: no crash may leave a call on disk without its flow.
+        let born = facts.into_iter().map(Fact::Run).collect();
+        self.calls.insert(id, Session { first: main, born, ..session });
     }
 
     /// A request for a call that must be known.
@@ -194,7 +209,8 @@ impl MachineStage {
         }
         self.last_ask += 1;
         let ask = AskNo(self.last_ask);
-        self.waiting.insert((call.clone(), ask), waiter);
+        let until = self.now.tick + ANSWER_TIMEOUT;
+        self.waiting.insert((call.clone(), ask), Waiting { waiter, until });
         self.turn(call, Input::Asked { ask, request });
     }
 
@@ -231,7 +247,7 @@ impl MachineStage {
                     NotHere::Ended { .. } => "already ended",
                     _ => "call not found",
                 };
-                self.news.push(News::Ending { knock, text: text.to_owned() });
+                self.say(News::Ending { knock, text: text.to_owned() });
             }
         }
     }
@@ -248,7 +264,7 @@ impl MachineStage {
 
     /// A call's answer goes to whoever asked.
     pub(super) fn answered(&mut self, call: &CallId, workflow: &WorkflowId, ask: AskNo, answer: Answer) {
-        let Some(waiter) = self.waiting.remove(&(call.clone(), ask)) else { return };
+        let Some(Waiting { waiter, .. }) = self.waiting.remove(&(call.clone(), ask)) else { return };
         match (waiter, answer) {
             (Waiter::Document { knock }, Answer::Document { plan }) => {
                 let body = render(call, workflow, &plan);
@@ -283,10 +299,10 @@ impl MachineStage {
             (Waiter::Attach { socket, .. }, _) => self.close_socket(socket, 1008),
             (Waiter::Api { knock }, Answer::Ending { deferred }) => {
                 let text = if deferred { "ending, deferred" } else { "ending" };
-                self.news.push(News::Ending { knock, text: text.to_owned() });
+                self.say(News::Ending { knock, text: text.to_owned() });
             }
             (Waiter::Api { knock }, _) => {
-                self.news.push(News::Ending { knock, text: "no answer".to_owned() });
+                self.say(News::Ending { knock, text: "no answer".to_owned() });
             }
         }
     }
@@ -298,7 +314,7 @@ impl MachineStage {
             _ => "text/plain; charset=utf-8",
         };
         let (content_type, body) = (content_type.to_owned(), body.to_owned());
-        self.news.push(News::Answered { knock, status, content_type, body });
+        self.say(News::Answered { knock, status, content_type, body });
     }
 }
 

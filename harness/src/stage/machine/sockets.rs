@@ -42,7 +42,7 @@ impl MachineStage {
         let start_by = self.now.tick + self.config.start_deadline;
         let outlet = Outlet::new();
         self.sockets.insert(knock, Socket { conversation, call, workflow, hint, start_by, outlet });
-        self.news.push(News::Upgraded { knock });
+        self.say(News::Upgraded { knock });
     }
 
     pub(super) fn join(&mut self, knock: Knock, call: &CallId, stream: StreamNo) {
@@ -109,7 +109,7 @@ impl MachineStage {
     /// We close; the other end is told, and the call that this socket is gone.
     pub(super) fn close_socket(&mut self, knock: Knock, code: u16) {
         if self.sockets.contains_key(&knock) {
-            self.news.push(News::SocketClosed { socket: knock, code: Some(code) });
+            self.say(News::SocketClosed { socket: knock, code: Some(code) });
             self.socket_gone(knock);
         }
     }
@@ -133,32 +133,37 @@ impl MachineStage {
     }
 
     fn drain(&mut self, knock: Knock) {
+        let down = self.down;
         let Some(Socket { conversation, outlet, .. }) = self.sockets.get_mut(&knock) else { return };
         while outlet.credit > 0
             && let Some(out) = outlet.owed.pop_front()
         {
             outlet.credit -= 1;
             outlet.held.push_back(out);
-            outlet.flush(conversation, |text| self.news.push(News::SocketText { socket: knock, text }));
+            outlet.flush(conversation, |text| {
+                if !down {
+                    self.news.push(News::SocketText { socket: knock, text });
+                }
+            });
         }
     }
 
     /// The session wants the socket closed, behind what it was given before.
-    pub(super) fn close_behind(&mut self, knock: Knock, code: u16, todo: &mut VecDeque<Input>) {
+    pub(super) fn close_behind(&mut self, knock: Knock, code: u16) {
         let Some(socket) = self.sockets.get_mut(&knock) else { return };
         if socket.outlet.stalled {
             socket.outlet.close = Some(code);
             return;
         }
-        let stream = socket.conversation.stream();
-        if let Some(session) = socket.call.as_ref().and_then(|call| self.calls.get_mut(call))
-            && let Some(stream) = stream
+        let (call, stream) = (socket.call.clone(), socket.conversation.stream());
+        self.sockets.remove(&knock);
+        self.say(News::SocketClosed { socket: knock, code: Some(code) });
+        if let (Some(call), Some(stream)) = (call, stream)
+            && let Some(session) = self.calls.get_mut(&call)
         {
             session.sockets.remove(&stream);
-            todo.push_back(Input::StreamDown { stream });
+            self.turn(&call, Input::StreamDown { stream });
         }
-        self.sockets.remove(&knock);
-        self.news.push(News::SocketClosed { socket: knock, code: Some(code) });
     }
 
     /// Its session is gone: a socket that takes nothing hears of it when it takes something again.
