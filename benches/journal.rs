@@ -54,7 +54,8 @@ const MANY: usize = 10_000;
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
 /// What the store may have begun to fill.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
-const SETTLES: Duration = Duration::from_secs(5);
+/// Ticks of the processor in a second of a server that only looks after itself.
+const AT_REST: u64 = 5;
 const BARE_FOR: Duration = Duration::from_secs(3);
 /// One fact, about.
 const SYNCED_BYTES: usize = 512;
@@ -148,19 +149,18 @@ async fn ask(server: &Served, lines: usize, period: Option<Duration>, each: Dura
         tokio::spawn(async move {
             post(&client, &format!("{origin}/webhooks/turns"), &arrival(&sid)).await;
             let mut times = Vec::new();
-            let mut due = tokio::time::Instant::now() + starts;
+            // Behind the burst in which all of them arrive.
+            let starts = tokio::time::Instant::now() + Duration::from_secs(1) + starts;
+            let mut clock = tokio::time::interval_at(starts, period.unwrap_or(Duration::MAX / 4));
             for exchange in 1.. {
-                if period.is_some() {
-                    tokio::time::sleep_until(due).await;
-                }
+                // A webhook that is late counts from when it was due.
+                let began = if period.is_some() { clock.tick().await.into_std() } else { Instant::now() };
                 if Instant::now() >= until {
                     break;
                 }
-                let began = if period.is_some() { due.into_std() } else { Instant::now() };
                 let next = format!("{origin}/webhooks/turns/next?x={exchange}");
                 post(&client, &next, &[("CallSid", sid.as_str()), ("CallStatus", "in-progress")]).await;
                 times.push(began.elapsed());
-                due += period.unwrap_or_default();
             }
             times
         })
@@ -202,7 +202,16 @@ async fn short_calls(calls: usize, retention: &str) {
         }
         next.store(most, Ordering::Relaxed);
         // The last workflows end, and what can be thrown away is.
-        tokio::time::sleep(SETTLES).await;
+        let mut looks_again = tokio::time::interval(Duration::from_secs(1));
+        looks_again.tick().await;
+        let mut worked = server.worked();
+        loop {
+            looks_again.tick().await;
+            let before = std::mem::replace(&mut worked, server.worked());
+            if worked - before <= AT_REST {
+                break;
+            }
+        }
         let at = At { calls: most, memory: server.memory(), disk: disk_bytes(&home.data()) };
         println!("{at} {:>10.0}", most as f64 / began.elapsed().as_secs_f64());
         looks.push(at);
