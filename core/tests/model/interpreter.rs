@@ -75,7 +75,9 @@ impl<'p> Model<'p> {
     fn finish(&mut self, document: &Value) -> Option<(&'static str, Value)> {
         let reason = self.go()?;
         let mut outputs = json!({});
-        if let ("completed", Some(output)) = (reason, document["outputs"].get(0)) {
+        // Who stopped by itself inside another one still has something to say to it.
+        let speaks = reason == "completed" || (reason == "stopped" && self.nested > 0);
+        if let (true, Some(output)) = (speaks, document["outputs"].get(0)) {
             match self.values.fill(&output["value"]) {
                 Ok(value) => outputs["out"] = value,
                 Err(Wrong) => return Some(("failed", outputs)),
