@@ -173,6 +173,7 @@ struct Retry {
 
 #[derive(Deserialize, JsonSchema, Default, PartialEq)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 enum Mode {
     /// After the action under way.
     #[default]
