@@ -12,7 +12,7 @@ use super::arguments::ServeArguments;
 use super::{Exit, complain, print};
 use crate::config::Config;
 use crate::runtime::{Parts, Runtime, parts};
-use crate::serve::{Addresses, Listeners, Signal, Signals, on_connect};
+use crate::serve::{Addresses, Listeners, Signal, Signals, manager, on_connect};
 use crate::telemetry;
 use crate::web::own_server;
 
@@ -44,12 +44,14 @@ async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::start(config, parts(config)?).await?;
     let voice = config.default_workflow.as_ref().map_or("WORKFLOW", |workflow| workflow.0.as_str());
     print(&format!("{}\n", server.addresses.ready_line(voice)));
+    manager::ready();
     while let Some(signal) = signals.next().await {
         match signal {
             Signal::Reload => server.runtime.reload(),
             Signal::Drain | Signal::Now => break,
         }
     }
+    manager::stopping();
     server.end(async move { while !matches!(signals.next().await, Some(Signal::Now) | None) {} }).await;
     Ok(())
 }

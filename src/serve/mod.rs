@@ -1,6 +1,7 @@
 //! Standing in the world: listeners, the address that the network sees, signals, the ready line.
 
 mod connection;
+pub mod manager;
 mod ngrok;
 mod signal;
 
