@@ -84,9 +84,9 @@ async fn a_status_is_answered_whether_or_not_its_call_is_known() {
         network.post("/webhooks/twilio/status", &[("CallSid", call), ("CallStatus", status)]).await.status
     };
     assert_eq!(status("CA0000000000000000000000000000000f", "completed").await, 200);
-    assert_eq!(status(CALL, "in-progress").await, 204);
-    assert_eq!(status(CALL, "completed").await, 204);
-    assert_eq!(status(CALL, "completed").await, 204, "again, when the call is over");
+    assert_eq!(status(CALL, "in-progress").await, 200);
+    assert_eq!(status(CALL, "completed").await, 200);
+    assert_eq!(status(CALL, "completed").await, 200, "again, when the call is over");
     assert_eq!(network.post("/webhooks/twilio/status", &[]).await.status, 400);
     let again = network.arrive("echo", CALL).await;
     assert!(again.body.contains("<Hangup"), "no second call begins: {}", again.body);

@@ -206,7 +206,7 @@ impl Door {
             }
             Ask::Conference(notice) => match notice.call.clone() {
                 Some(call) => Opened::Answer(self.tell(&call, Request::Conference(notice)).await),
-                None => Opened::Answer(no_content()),
+                None => Opened::Answer(heard()),
             },
             Ask::Stream { workflow, entry } => self.stream(workflow, entry).await,
             Ask::BareStream { workflow } => Opened::Upgrade(Ticket::Bare { workflow, hint: None }),
@@ -319,11 +319,11 @@ impl Door {
 
     fn told(&self, call: &CallId, outcome: Option<Outcome>) -> HttpAnswer {
         match outcome {
-            Some(Ok(_) | Err(NotHere::Ended { .. })) => no_content(),
+            Some(Ok(_) | Err(NotHere::Ended { .. })) => heard(),
             Some(Err(_)) => {
                 self.tally.count("stray_notice");
                 tracing::info!(%call, "a notice came for a call that is not known");
-                HttpAnswer { status: 200, content_type: None, body: String::new(), allow: None }
+                heard()
             }
             None => unavailable("the notice could not be written in time"),
         }
@@ -460,11 +460,11 @@ impl Door {
                     let links = self.links(&reply.workflow, &call.0);
                     document(twiml::wait_document(&verbs, &links, exchange, turn))
                 }
-                Answer::NoContent | Answer::Ending { .. } | Answer::Leaving => no_content(),
+                Answer::NoContent | Answer::Ending { .. } | Answer::Leaving => heard(),
                 // Nothing that the network asks is answered so.
-                Answer::Commanded(_) | Answer::Saying { .. } => no_content(),
+                Answer::Commanded(_) | Answer::Saying { .. } => heard(),
                 Answer::Denied { why } => unavailable(why),
-                Answer::Admitted { .. } => no_content(),
+                Answer::Admitted { .. } => heard(),
             },
             // Whatever the network asks for a call that is over, it is to hang up; no second call begins.
             Err(NotHere::Ended { rejected: false }) => document(twiml::hangup()),
@@ -513,8 +513,9 @@ fn document(body: String) -> HttpAnswer {
     HttpAnswer { status: 200, content_type: Some("text/xml; charset=utf-8"), body, allow: None }
 }
 
-fn no_content() -> HttpAnswer {
-    HttpAnswer { status: 204, content_type: None, body: String::new(), allow: None }
+/// The answer to whatever the network merely tells, whether the call is live, over or unknown.
+fn heard() -> HttpAnswer {
+    HttpAnswer { status: 200, content_type: None, body: String::new(), allow: None }
 }
 
 fn not_found() -> HttpAnswer {

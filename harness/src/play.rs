@@ -579,7 +579,7 @@ impl<'p, S: Stage> Player<'p, S> {
             Some(Asker::Script(name)) if document.is_none() => {
                 self.tell(format!("{name} gets {status} {}", body.trim_end()).trim_end().to_owned());
             }
-            Some(Asker::Callback) if status >= 300 || status == 200 => {
+            Some(Asker::Callback) if status >= 300 => {
                 self.tell(format!("the callback gets {status}"));
             }
             _ => {}

@@ -197,6 +197,13 @@ fn the_environment_stands_over_the_file_and_flags_over_both() {
 }
 
 #[test]
+fn a_number_to_call_from_is_shown_as_the_environment_has_it() {
+    let (sources, _folder) = sources("", &[("HOLDLINE__TWILIO__FROM", "+15550100")]);
+    let shown = Config::effective(&sources).unwrap();
+    assert!(shown.contains("\nfrom = \"+15550100\"  # HOLDLINE__TWILIO__FROM\n"), "{shown}");
+}
+
+#[test]
 fn an_empty_bind_opens_up_only_when_signatures_can_be_checked() {
     assert_eq!(Config::default().public.bind.to_string(), "127.0.0.1:8080");
     assert!(Config::default().public.bare_streams);

@@ -107,7 +107,16 @@ impl Table {
                     suggestion: None,
                 }),
                 (slot, value) => {
-                    *slot = value;
+                    // Where a text belongs, what the environment holds is one, though it may look like a number:
+                    // "+15550100" must be shown, too, as it is written.
+                    *slot = match (&*slot, value, &entry.node.raw) {
+                        (
+                            Value::Text(_),
+                            Value::Integer(_) | Value::Float(_) | Value::Foreign(_),
+                            Some(raw),
+                        ) => Value::Text(raw.clone()),
+                        (_, value, _) => value,
+                    };
                     mine.node.origin = entry.node.origin;
                     mine.node.raw = entry.node.raw;
                 }

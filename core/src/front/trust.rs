@@ -93,7 +93,7 @@ fn forwarded_base(request: &Request<'_>, origin: &str) -> Option<String> {
 fn nearby(request: &Request<'_>, config: &FrontConfig) -> Result<(), Refusal> {
     let refused = |why: String| {
         let log = format!(
-            "{why}, and without an auth token nobody can tell whose request it is; set [twilio] auth_token, \
+            "{why}, and without an auth token nobody can tell whose request it is; set [twilio] auth_tokens, \
              or insecure_no_signatures = true if anybody may call"
         );
         Err(Refusal::new(403, "unsigned_proxied", "requests from elsewhere need a signature", log))

@@ -70,7 +70,7 @@ impl MachineStage {
                 Some(call) => {
                     self.deliver(&call, None, Request::Conference(notice), Waiter::Notice { knock });
                 }
-                None => self.answer(knock, 204, ""),
+                None => self.answer(knock, 200, ""),
             },
             Ask::Stream { workflow, entry: Door::Ticket { call, token } } => {
                 let waiter = Waiter::Open { knock, workflow: workflow.clone() };
@@ -227,10 +227,7 @@ impl MachineStage {
                     self.answer(knock, 404, "no such workflow or call\n");
                 }
             },
-            Waiter::Notice { knock } => {
-                let status = if matches!(why, NotHere::Ended { .. }) { 204 } else { 200 };
-                self.answer(knock, status, "");
-            }
+            Waiter::Notice { knock } => self.answer(knock, 200, ""),
             Waiter::Open { knock, .. } => match why {
                 NotHere::OtherWorkflow => self.answer(knock, 404, "no such workflow or call\n"),
                 _ => self.answer(knock, 403, "the call is not known\n"),
@@ -280,7 +277,7 @@ impl MachineStage {
             (Waiter::Document { knock }, Answer::Denied { why }) => {
                 self.answer(knock, 503, &format!("{why}\n"));
             }
-            (Waiter::Document { knock } | Waiter::Notice { knock }, _) => self.answer(knock, 204, ""),
+            (Waiter::Document { knock } | Waiter::Notice { knock }, _) => self.answer(knock, 200, ""),
             (Waiter::Open { knock, workflow }, Answer::Admitted { stream, .. }) => {
                 self.open_socket(knock, workflow, Some(call.clone()), None, Some(stream));
                 self.join(knock, call, stream);
