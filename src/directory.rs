@@ -32,9 +32,11 @@ pub struct House {
 
 impl House {
     /// Rows of stories that `show` has something to say of, newest first. A story may have several, each with an id.
+    /// Those that are over are not even read where only `open` ones can have anything to show.
     async fn rows(
         &self,
         kind: Kind,
+        open: bool,
         page: &Page,
         show: impl Fn(&Key, &[Entry]) -> Vec<(String, Value)>,
     ) -> Result<Vec<Row>, Problem> {
@@ -42,7 +44,7 @@ impl House {
         let mut after = page.after.as_ref().map(|cursor| cursor.created_ms.saturating_add(1));
         let mut rows = Vec::new();
         loop {
-            let list = List { kind, after, limit: BATCH };
+            let list = List { kind, open, after, limit: BATCH };
             let stories = self.journal.send(list).await.map_err(gone)?.map_err(unreadable)?;
             let read = stories.len();
             for (Listed { place, key }, entries) in stories {
@@ -118,7 +120,7 @@ impl Directory for House {
                 && fits(&filter.from, "from");
             fits.then(|| (name(key), call))
         };
-        self.rows(Kind::Calls, page, move |key, entries| show(key, entries).into_iter().collect())
+        self.rows(Kind::Calls, false, page, move |key, entries| show(key, entries).into_iter().collect())
             .boxed_local()
     }
 
@@ -167,7 +169,9 @@ impl Directory for House {
             };
             self.run_views(key, entries).into_iter().filter(is_there).filter_map(show).collect()
         };
-        self.rows(Kind::CallsAndRuns, page, show).boxed_local()
+        // A story is closed when all in it has ended: whoever asks for what runs need not wait for a month of others.
+        let running = filter.status.as_deref() == Some("running");
+        self.rows(Kind::CallsAndRuns, running, page, show).boxed_local()
     }
 
     fn run(&self, id: Uuid) -> Found<'_, Option<Value>> {

@@ -319,6 +319,8 @@ impl Handler<LookUp> for JournalWriter {
 #[rtype(result = "Result<Vec<(Listed, Vec<Entry>)>, JournalError>")]
 pub struct List {
     pub kind: Kind,
+    /// Only those that are not over.
+    pub open: bool,
     pub after: Option<u64>,
     pub limit: usize,
 }
@@ -327,7 +329,11 @@ impl Handler<List> for JournalWriter {
     type Result = ResponseFuture<Result<Vec<(Listed, Vec<Entry>)>, JournalError>>;
     fn handle(&mut self, list: List, _: &mut Self::Context) -> Self::Result {
         self.ask(move |journal| {
-            let rows = journal.list(list.kind, list.after, list.limit)?;
+            let List { kind, open, after, limit } = list;
+            let rows = match open {
+                true => journal.list_open(kind, after, limit)?,
+                false => journal.list(kind, after, limit)?,
+            };
             let with_facts = |row: Listed| journal.read(&row.key).map(|entries| (row, entries));
             rows.into_iter().map(with_facts).collect()
         })

@@ -379,7 +379,8 @@ async fn read_answer(
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&shown(&url), &error))? {
         if body.len() + chunk.len() > bytes_max {
             let message = format!("{} answers with more than {bytes_max} bytes", shown(&url));
-            return Err(HttpError::new(ErrorClass::Rejected, message));
+            // As an output that is too large for a variable: what came can't be used, and nobody refused anything.
+            return Err(HttpError::new(ErrorClass::Invalid, message));
         }
         body.extend_from_slice(&chunk);
     }

@@ -29,7 +29,7 @@ impl Desk {
         let mut after = page.after.as_ref().map(|cursor| cursor.created_ms);
         let mut rows = Vec::new();
         loop {
-            let list = List { kind: Kind::DeliveriesAndRuns, after, limit: BATCH };
+            let list = List { kind: Kind::DeliveriesAndRuns, open: false, after, limit: BATCH };
             let stories = self.journal.send(list).await.map_err(gone)?.map_err(unreadable)?;
             let read = stories.len();
             for (Listed { place, key }, entries) in stories {

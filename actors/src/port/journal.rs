@@ -39,6 +39,26 @@ pub trait Journal: Send {
     fn close(&mut self, key: &Key) -> Result<(), JournalError>;
     /// Stories of one kind, newest first, beginning after `after`.
     fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError>;
+    /// As [`Journal::list`], of stories that are not over.
+    fn list_open(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
+        let (mut open, mut after) = (Vec::new(), after);
+        while open.len() < limit {
+            let page = self.list(kind, after, limit)?;
+            after = page.last().map(|row| row.place);
+            let is_last = page.len() < limit;
+            for row in page {
+                let head = self.story(&row.key)?;
+                if open.len() < limit && head.is_some_and(|head| head.ended_ms.is_none()) {
+                    open.push(row);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(open)
+    }
+
     /// The story that holds a run.
     fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError>;
     fn delete(&mut self, key: &Key) -> Result<(), JournalError>;

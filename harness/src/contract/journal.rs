@@ -143,6 +143,21 @@ fn pages_lose_and_double_nothing(subject: &Subject<'_>) {
     let newest_first: Vec<Key> = (1..=30).rev().map(call).collect();
     assert_eq!(pages(&*journal, Kind::Calls, 7), newest_first);
     assert_eq!(pages(&*journal, Kind::CallsAndRuns, 11).len(), 60);
+    let open_newest_first: Vec<Key> = (1..=30).rev().filter(|number| number % 3 != 0).map(call).collect();
+    let mut open = Vec::new();
+    let mut after = None;
+    loop {
+        let page = journal.list_open(Kind::Calls, after, 7).unwrap();
+        open.extend(keys(&page));
+        // Their places are those of the whole list.
+        after = page.last().map(|row| row.place);
+        if page.len() < 7 {
+            break;
+        }
+        let rest = journal.list(Kind::Calls, after, 1).unwrap();
+        assert!(rest.first().is_none_or(|row| after.is_some_and(|after| row.place < after)));
+    }
+    assert_eq!(open, open_newest_first);
     // A story that begins between two pages stands before the first one.
     let page = journal.list(Kind::Calls, None, 10).unwrap();
     journal.append(&[arrived(31, 31)]).unwrap();

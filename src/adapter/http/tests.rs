@@ -118,8 +118,9 @@ async fn too_much_too_late_and_nobody_there_each_have_their_class() {
         false => TestServer::answer(200, &[], &[0; 1001]),
     });
     let http = port("[\"127.0.0.0/8\"]");
-    let said = refused(&http, get(server.url("/"))).await;
-    assert!(said.contains("more than 1000 bytes"), "{said}");
+    let too_much = http.send(get(server.url("/"))).await.unwrap_err();
+    assert_eq!(too_much.class, ErrorClass::Invalid);
+    assert!(too_much.message.contains("more than 1000 bytes"), "{too_much}");
     let mut exact = get(server.url("/"));
     exact.bytes_max = 1001;
     assert_eq!(http.send(exact).await.unwrap().body.len(), 1001);

@@ -394,6 +394,28 @@ impl Journal for SledJournal {
         Ok(listed)
     }
 
+    fn list_open(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
+        let end = rows::open(after.unwrap_or(u64::MAX));
+        let mut listed = Vec::new();
+        self.shelf
+            .with(|store| {
+                for row in store.db.range(rows::open(0)..end).keys().rev() {
+                    let Ok(place) = rows::number(&row?) else { continue };
+                    let Some(head) = store.db.get(rows::head(place))? else { continue };
+                    let Ok(Story { key, .. }) = serde_json::from_slice(&head) else { continue };
+                    if kind.holds(&key) {
+                        listed.push(Listed { place, key });
+                    }
+                    if listed.len() >= limit {
+                        break;
+                    }
+                }
+                Ok(())
+            })
+            .map_err(cannot_read)?;
+        Ok(listed)
+    }
+
     fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError> {
         let own = Key::Run(*run);
         if self.shelf.place(&own)?.is_some() {
