@@ -471,10 +471,11 @@ fn compares(operator: &Value, order: std::cmp::Ordering) -> bool {
 fn holds(term: &Value) -> bool {
     let (first, second) = (&term["value1"], &term["value2"]);
     let operation = term["operation"].as_str().unwrap();
-    let is_empty = || [json!(null), json!(""), json!([]), json!({})].contains(first);
+    let is_empty = || [json!(null), json!("")].contains(first);
     match (operation, term["type"].as_str().unwrap()) {
         ("EMPTY", _) => is_empty(),
-        ("NOT_EMPTY", _) => !is_empty(),
+        ("NOT_EMPTY", "string") => first.as_str().is_some_and(|text| !text.is_empty()),
+        ("NOT_EMPTY", kind) => panic!("the dice do not ask for NOT_EMPTY as a {kind}"),
         (_, "number") => {
             let number = |value: &Value| match value {
                 Value::String(text) => match serde_json::from_str(text.trim()) {

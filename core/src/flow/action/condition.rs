@@ -62,14 +62,15 @@ fn term_holds(term: &Value) -> Result<bool, Fault> {
     let (first, second) = (value("value1"), value("value2"));
     let operation = text("operation");
     if matches!(operation, "EMPTY" | "NOT_EMPTY") {
-        let is_empty = match first {
-            Value::Null => true,
-            Value::String(text) => text.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            Value::Object(map) => map.is_empty(),
-            Value::Bool(_) | Value::Number(_) => false,
+        // Nothing and an empty text are of any type; whatever else is of another one makes both false.
+        let is_empty = first.is_null() || first.as_str().is_some_and(str::is_empty);
+        let is_of_type = match text("type") {
+            "boolean" => flag(first).is_some(),
+            "number" => numeric(first).is_some(),
+            "dateTime" => instant(first).is_some(),
+            _ => first.is_string(),
         };
-        return Ok(is_empty == (operation == "EMPTY"));
+        return Ok(if operation == "EMPTY" { is_empty } else { !is_empty && is_of_type });
     }
     let ordered = |order: Option<Ordering>| {
         order.is_some_and(|order| match operation {
