@@ -5,7 +5,7 @@
 
 use crate::alive::Alive;
 use crate::call_session::{Begin, CallSession, House, Mail, Reply};
-use crate::journal_writer::{Append, AskHealth, Close, FoldSettled, Health, LookUp, ReadFold};
+use crate::journal_writer::{AskHealth, Close, FoldSettled, Health, LookUp, ReadFold, append};
 use crate::obituary::{Died, Obituary};
 use crate::post::{Held, Posted};
 use actix::{
@@ -245,14 +245,9 @@ impl CallRegistry {
         ctx: &mut Context<Self>,
         then: impl FnOnce(&mut CallRegistry) + 'static,
     ) {
-        let (written, done) = oneshot::channel();
-        let append = self.house.journal.send(Append { batch, written });
-        let wait = async move {
-            append.await.ok()?;
-            done.await.ok()?.ok()
-        };
-        ctx.spawn(wait.into_actor(self).map(move |result, actor, _| {
-            if result.is_some() {
+        let writing = append(&self.house.journal, batch).into_actor(self);
+        ctx.spawn(writing.map(move |written, actor, _| {
+            if written.is_ok() {
                 then(actor);
             }
         }));

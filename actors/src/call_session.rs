@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::door::{FlowBook, Tally};
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry, Reopen};
-use crate::journal_writer::{Append, Close, JournalWriter};
+use crate::journal_writer::{Close, JournalWriter, append};
 use crate::obituary::{Died, Obituary};
 use crate::outbox::{Outside, Owed};
 use crate::port::audio::Audio;
@@ -197,17 +197,10 @@ impl CallSession {
         let mut batch = std::mem::take(&mut self.first);
         let facts = facts.into_iter().chain(std::mem::take(&mut self.born));
         batch.extend(facts.map(|fact| Entry { key: fact.key(&self.key), wall_ms, fact }));
-        let (written, done) = oneshot::channel();
-        let append = self.house.journal.send(Append { batch, written });
-        let wait = async move {
-            append.await.ok()?;
-            done.await.ok()
-        };
-        let wait = tokio::time::timeout(WRITE_PATIENCE, wait);
-        ctx.spawn(wait.into_actor(self).map(|result, actor, ctx| match result {
-            Ok(Some(Ok(()))) => actor.release(ctx),
-            Ok(Some(Err(error))) => actor.cannot_write(&error.to_string(), ctx),
-            Ok(None) => actor.cannot_write("the journal is gone", ctx),
+        let writing = tokio::time::timeout(WRITE_PATIENCE, append(&self.house.journal, batch));
+        ctx.spawn(writing.into_actor(self).map(|written, actor, ctx| match written {
+            Ok(Ok(())) => actor.release(ctx),
+            Ok(Err(error)) => actor.cannot_write(&error.to_string(), ctx),
             Err(_) => actor.cannot_write("the disk takes nothing", ctx),
         }));
         Done::Later
@@ -265,11 +258,6 @@ impl CallSession {
                 self.sent(stream, flushed.sent, ctx);
             }
         }
-    }
-
-    /// An input that an effect gives rise to is handled after the effects of this turn.
-    fn turn_later(&mut self, input: Input, ctx: &mut Context<Self>) {
-        ctx.spawn(std::future::ready(()).into_actor(self).map(move |(), actor, ctx| actor.turn(input, ctx)));
     }
 
     fn close_stream(&mut self, stream: StreamNo, code: u16) {

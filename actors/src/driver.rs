@@ -65,6 +65,14 @@ pub trait Owner: Actor<Context = Context<Self>> {
         self.settle(now.wall_ms, effects, ctx);
     }
 
+    /// An input that an effect gives rise to is handled after the effects of this turn.
+    fn turn_later(&mut self, input: <Self::Machine as Machine>::Input, ctx: &mut Context<Self>)
+    where
+        <Self::Machine as Machine>::Input: 'static,
+    {
+        ctx.spawn(std::future::ready(()).into_actor(self).map(move |(), actor, ctx| actor.turn(input, ctx)));
+    }
+
     fn wake(&mut self, ctx: &mut Context<Self>) {
         let now = self.driver().clock.now();
         let mut effects = Vec::new();

@@ -3,7 +3,7 @@
 use crate::call_session::Mail;
 use crate::clock::Clock;
 use crate::door::{self, FlowBook};
-use crate::journal_writer::{Append, JournalWriter, ReadRun, ReadRunFold};
+use crate::journal_writer::{JournalWriter, ReadRun, ReadRunFold, append};
 use crate::obituary::Died;
 use crate::outbox::Outside;
 use crate::parent_workflow::{Order, ParentWorkflow, Tell};
@@ -238,9 +238,7 @@ impl Handler<Begin> for FlowRegistry {
             }
             let entry = |fact| Entry { key: Key::Run(run), wall_ms, fact };
             let batch = facts.into_iter().map(entry).collect();
-            let (written, done) = oneshot::channel();
-            journal.send(Append { batch, written }).await.map_err(|_| NotBegun::Unwritable)?;
-            done.await.ok().and_then(Result::ok).ok_or(NotBegun::Unwritable)
+            append(&journal, batch).await.map_err(|_| NotBegun::Unwritable)
         };
         ctx.spawn(begin.into_actor(self).map(move |begun, actor, ctx| {
             actor.begun.remove(&run);

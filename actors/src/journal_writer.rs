@@ -14,7 +14,8 @@ pub use desk::{BATCH_BOUNDS, Health, Histogram, SYNC_BOUNDS};
 use crate::clock::Clock;
 use crate::port::journal::{Journal, JournalError, Kind, Listed, Story};
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture,
+    WrapFuture,
 };
 use desk::{Desk, Job, Keep, TIDY_EVERY};
 use holdline_core::RunId;
@@ -222,6 +223,21 @@ impl Actor for JournalWriter {
 pub struct Append {
     pub batch: Vec<Entry>,
     pub written: oneshot::Sender<Result<(), JournalError>>,
+}
+
+/// Has a batch written: resolves when it is durable, or when nobody is left to write it. Batches are written in the
+/// order of these calls, whoever awaits first.
+pub fn append(
+    journal: &Addr<JournalWriter>,
+    batch: Vec<Entry>,
+) -> impl Future<Output = Result<(), JournalError>> + use<> {
+    let (written, done) = oneshot::channel();
+    let appending = journal.send(Append { batch, written });
+    let gone = || JournalError::Closed("the journal is gone".to_owned());
+    async move {
+        appending.await.map_err(|_| gone())?;
+        done.await.unwrap_or_else(|_| Err(gone()))
+    }
 }
 
 impl Handler<Append> for JournalWriter {

@@ -4,7 +4,7 @@ use crate::call_registry::{Arrive, CallRegistry};
 use crate::clock::Clock;
 use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
-use crate::journal_writer::{Append, Close, JournalWriter, Read};
+use crate::journal_writer::{Close, JournalWriter, Read, append};
 use crate::port::http::World;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::future::join_all;
@@ -112,10 +112,6 @@ impl Outbound {
             // A panic swallowed the answer, or the disk took nothing.
             None => actor.turn(Input::Unregistered { id }, ctx),
         }));
-    }
-
-    fn turn_later(&mut self, input: Input, ctx: &mut Context<Self>) {
-        ctx.spawn(std::future::ready(()).into_actor(self).map(move |(), actor, ctx| actor.turn(input, ctx)));
     }
 }
 
@@ -226,16 +222,11 @@ impl Owner for Outbound {
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) -> Done {
         match effect {
             Effect::Record { id, fact } => {
-                let wall_ms = self.driver.clock().now().wall_ms;
+                let wall_ms = self.driver.decided_ms();
                 let batch = vec![Entry { key: Key::Placement(id), wall_ms, fact: Fact::Outbound(fact) }];
-                let (written, done) = oneshot::channel();
-                let append = self.journal.send(Append { batch, written });
-                let wait = async move {
-                    append.await.ok()?;
-                    done.await.ok()
-                };
-                ctx.spawn(wait.into_actor(self).map(move |result, actor, ctx| {
-                    if !matches!(result, Some(Ok(()))) {
+                let writing = append(&self.journal, batch).into_actor(self);
+                ctx.spawn(writing.map(move |written, actor, ctx| {
+                    if written.is_err() {
                         tracing::error!(%id, "what came of a wish for a call could not be written");
                         actor.turn(Input::Unwritten { id }, ctx);
                     }

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::driver::{Done, Driver, Owner};
-use crate::journal_writer::{Append, Delete, JournalWriter, Read};
+use crate::journal_writer::{Delete, JournalWriter, Read, append};
 use crate::port::http::World;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::future::join_all;
@@ -12,7 +12,6 @@ use holdline_core::workflow::outbox::{
     Delivery, DeliveryId, Effect, Input, Outbox as Machine, OutboxConfig, Row,
 };
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// Places for deliveries; one that finds none stays in the journal, and is sent after the next start.
 const MAILBOX: usize = 4096;
@@ -118,14 +117,9 @@ impl Owner for Outbox {
             Effect::Record { id, fact } => {
                 let wall_ms = self.driver.decided_ms();
                 let batch = vec![Entry { key: Key::Delivery(id), wall_ms, fact: Fact::Outbox(fact) }];
-                let (written, done) = oneshot::channel();
-                let append = self.journal.send(Append { batch, written });
-                let wait = async move {
-                    append.await.ok()?;
-                    done.await.ok()
-                };
-                ctx.spawn(wait.into_actor(self).map(move |result, actor, ctx| {
-                    if !matches!(result, Some(Ok(()))) {
+                let writing = append(&self.journal, batch).into_actor(self);
+                ctx.spawn(writing.map(move |written, actor, ctx| {
+                    if written.is_err() {
                         // At least once: what isn't written is sent again after the next start.
                         tracing::error!(%id, "what came of a delivery could not be written");
                     }

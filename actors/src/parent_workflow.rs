@@ -4,7 +4,7 @@ use crate::call_session::Mail;
 use crate::clock::Clock;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry, Reopen};
-use crate::journal_writer::{Append, Close, JournalWriter};
+use crate::journal_writer::{Close, JournalWriter, append};
 use crate::obituary::Obituary;
 use crate::outbox::{Outside, Owed};
 use crate::port::http::World;
@@ -64,15 +64,10 @@ impl ParentWorkflow {
         let key = Key::Run(self.run);
         let entry = |fact: Fact| Entry { key: fact.key(&key), wall_ms, fact };
         let batch = facts.into_iter().map(entry).collect();
-        let (written, done) = oneshot::channel();
-        let append = self.journal.send(Append { batch, written });
-        let wait = async move {
-            append.await.ok()?;
-            done.await.ok()
-        };
-        ctx.spawn(wait.into_actor(self).map(|result, actor, ctx| match result {
-            Some(Ok(())) => actor.release(ctx),
-            _ => {
+        let writing = append(&self.journal, batch).into_actor(self);
+        ctx.spawn(writing.map(|written, actor, ctx| match written {
+            Ok(()) => actor.release(ctx),
+            Err(_) => {
                 tracing::error!(run = %actor.run, "facts of a main workflow could not be written");
                 ctx.stop();
             }

@@ -12,7 +12,7 @@ use crate::workflow::run_ids;
 use std::collections::VecDeque;
 
 /// Events waiting for their turn. A caller who types without end meets this first.
-const TODO_MAX: usize = 512;
+const EVENTS_MAX: usize = 512;
 /// Retries of one request that wait for the same document.
 const WAITERS_MAX: usize = 32;
 
@@ -97,7 +97,7 @@ impl Call {
             return;
         }
         // Only keys come without end; whatever else is lost here would leave an action waiting for ever.
-        if self.flow.todo.len() >= TODO_MAX && matches!(event, Event::Pressed { .. }) {
+        if self.flow.todo.len() >= EVENTS_MAX && matches!(event, Event::Pressed { .. }) {
             self.counters.ignored_inputs += 1;
             return;
         }
@@ -111,7 +111,7 @@ impl Call {
 
     /// A person's wish about the flow takes its turn like everything else that happens to it.
     pub(super) fn command_flow(&mut self, ask: AskNo, run: RunId, command: Command, out: &mut Vec<Effect>) {
-        if self.flow.todo.len() >= TODO_MAX {
+        if self.flow.todo.len() >= EVENTS_MAX {
             out.push(Effect::Answer { ask, answer: Answer::Denied { why: "too much waits to be done" } });
             return;
         }

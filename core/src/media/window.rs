@@ -71,48 +71,6 @@ impl Credit {
     }
 }
 
-/// Echoed audio: out in the turn in which it came, unless the socket takes nothing; then at most a second is kept.
-#[derive(Debug)]
-pub struct EchoWindow<T> {
-    blocked: bool,
-    held: VecDeque<T>,
-    dropped: u64,
-}
-
-impl<T> Default for EchoWindow<T> {
-    fn default() -> EchoWindow<T> {
-        EchoWindow { blocked: false, held: VecDeque::new(), dropped: 0 }
-    }
-}
-
-impl<T> EchoWindow<T> {
-    /// A frame to echo: it is given back if it can be sent at once.
-    pub fn admit(&mut self, frame: T) -> Option<T> {
-        if !self.blocked {
-            return Some(frame);
-        }
-        if self.held.len() >= HELD_MAX {
-            self.held.pop_front();
-            self.dropped += 1;
-        }
-        self.held.push_back(frame);
-        None
-    }
-
-    pub fn blocked(&mut self) {
-        self.blocked = true;
-    }
-
-    pub fn unblocked(&mut self, out: &mut Vec<T>) {
-        self.blocked = false;
-        out.extend(self.held.drain(..));
-    }
-
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,17 +104,5 @@ mod tests {
             }
         }
         assert_eq!((out.len(), window.dropped()), (0, 0));
-    }
-
-    #[test]
-    fn an_echo_on_a_blocked_socket_keeps_one_second() {
-        let mut echo = EchoWindow::default();
-        assert_eq!(echo.admit(0), Some(0));
-        echo.blocked();
-        assert!((1..=60).all(|frame| echo.admit(frame).is_none()));
-        let mut out = Vec::new();
-        echo.unblocked(&mut out);
-        assert_eq!((out, echo.dropped()), ((11..=60).collect(), 10));
-        assert_eq!(echo.admit(61), Some(61));
     }
 }
