@@ -95,16 +95,27 @@ struct Document {
 impl FlowLibrary {
     /// Reads the folder. What is wrong in it is logged, and can be asked for; the rest is in force.
     pub fn load(config: &Config) -> FlowLibrary {
-        let library = FlowLibrary {
+        let library = FlowLibrary::empty(config);
+        library.reload();
+        library
+    }
+
+    /// For workflows that are all handed in: nobody misses the folder.
+    pub fn without_folder(config: &Config) -> FlowLibrary {
+        let library = FlowLibrary::empty(config);
+        library.shelf().lost = true;
+        library
+    }
+
+    fn empty(config: &Config) -> FlowLibrary {
+        FlowLibrary {
             dir: config.flows.dir.clone(),
             limits: config.limits.clone(),
             defaults: defaults(config),
             timezone: config.flows.timezone.clone(),
             in_force: RwLock::default(),
             shelf: Mutex::default(),
-        };
-        library.reload();
-        library
+        }
     }
 
     /// Reads everything again, changed or not.

@@ -1,6 +1,8 @@
 //! Holdline: the call-session runtime. This crate is where it runs: configuration, listeners, command line.
 
 pub mod adapter;
+pub mod builder;
+pub mod calls;
 pub mod cli;
 pub mod config;
 mod desk;
@@ -11,3 +13,11 @@ pub mod runtime;
 pub mod serve;
 pub mod telemetry;
 pub mod web;
+
+pub use builder::{Builder, Flows, NotStarted};
+pub use calls::{Call, Calls, When};
+pub use config::{Config, Sources};
+pub use placing::{NotPlaced, Wish};
+pub use runtime::Runtime;
+pub use serve::on_connect;
+pub use web::problem::{Code, Problem};

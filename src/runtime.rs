@@ -1,7 +1,7 @@
 //! A running Holdline, as a value: two can live in one process.
 //!
-//! [`Runtime::start`] makes the actors; [`Runtime::configure_public`] and [`Runtime::configure_control`] mount the
-//! routes of either listener in any actix-web app.
+//! [`Runtime::builder`] starts one; [`Runtime::configure_public`] and [`Runtime::configure_control`] mount the routes of
+//! either listener in any actix-web app.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook, Tally};
 use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
-use holdline_actors::journal_writer::{Health, JournalWriter};
+use holdline_actors::journal_writer::{Health, JournalWriter, Retire};
 use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{Outbox, Outside};
 use holdline_actors::port::audio::Audio;
@@ -40,6 +40,8 @@ use crate::adapter::journal::OpenError;
 use crate::adapter::journal::sled::SledJournal;
 use crate::adapter::recordings::DiskRecordings;
 use crate::adapter::world::OtherSystems;
+use crate::builder::Builder;
+use crate::calls::Calls;
 use crate::config::{Config, JournalKind, Speech};
 use crate::desk::{Desk, Grammar};
 use crate::directory;
@@ -60,6 +62,8 @@ pub struct Parts {
     /// How workflows reach other systems.
     pub world: Arc<dyn World>,
     pub instance_key: [u8; 32],
+    /// Speech is sound of `audio`; otherwise the phone network speaks.
+    pub local_speech: bool,
 }
 
 /// What is in memory right now. After the last call all of it is zero.
@@ -101,7 +105,14 @@ impl Drop for Runtime {
 }
 
 impl Runtime {
-    /// Starts the actors on the current arbiter. `origin` is the public URL as the network sees it.
+    /// Everything as `config` says; what the builder is told replaces parts of it.
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
+    }
+
+    /// Starts the actors on the current arbiter. `origin` is the public URL as the network sees it. Nothing of an
+    /// earlier process goes on before [`Runtime::recover`].
+    #[doc(hidden)]
     pub fn start(config: &Config, origin: String, parts: Parts) -> Runtime {
         let clock = Clock::start();
         let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
@@ -122,7 +133,7 @@ impl Runtime {
             outside,
             tally: tally.clone(),
         };
-        let call_config = Arc::new(call_config(config, &origin, parts.instance_key));
+        let call_config = Arc::new(call_config(config, &origin, parts.instance_key, parts.local_speech));
         let arbiters = arbiters();
         let homes = arbiters.iter().map(Arbiter::handle).collect();
         let calls = CallRegistry::new(house, call_config, config.calls.max_calls, homes).start();
@@ -247,6 +258,11 @@ impl Runtime {
         recovery::end_orphans(&self.journal, self.world.as_ref(), &self.door.tally).await
     }
 
+    /// Finds live calls, speaks into them, ends them.
+    pub fn calls(&self) -> Calls {
+        Calls::new(self.room.clone())
+    }
+
     /// Places calls.
     pub fn placing(&self) -> &Placing {
         &self.room.desk.placing
@@ -327,6 +343,14 @@ impl Runtime {
         }
     }
 
+    /// The end of a runtime in a process that goes on: hands over what is left, writes what was asked to be written, and
+    /// gives the journal back, so that another one may start on the same data. Nothing is served any more afterwards.
+    pub async fn close(&self) {
+        self.hand_over().await;
+        self.when_no_socket_is_open().await;
+        let _ = self.journal.send(Retire).await;
+    }
+
     /// Closes what is left, so that the network comes back to the next process.
     pub async fn hand_over(&self) {
         let _ = self.calls.send(HandOver).await;
@@ -352,12 +376,12 @@ pub fn journal(config: &Config) -> Result<Box<dyn Journal>, OpenError> {
     })
 }
 
-fn call_config(config: &Config, origin: &str, instance_key: [u8; 32]) -> CallConfig {
+fn call_config(config: &Config, origin: &str, instance_key: [u8; 32], local_speech: bool) -> CallConfig {
     CallConfig {
         max_duration: config.calls.max_duration,
         idle_timeout: config.calls.idle_timeout,
         return_grace: config.calls.return_grace,
-        local_speech: config.speech != Speech::Network,
+        local_speech,
         media: PlayoutConfig {
             queue_frames: config.media.queue_frames,
             stall_timeout: config.media.stall_timeout,
@@ -411,7 +435,7 @@ fn mint(wall_ms: u64) -> Uuid {
 }
 
 /// Where the recordings of a configuration lie.
-fn recordings_folder(config: &Config) -> PathBuf {
+pub(crate) fn recordings_folder(config: &Config) -> PathBuf {
     config.journal.path.join("recordings")
 }
 
@@ -430,5 +454,6 @@ pub fn parts(config: &Config) -> Result<Parts, Box<dyn std::error::Error>> {
         world: Arc::new(OtherSystems::new(config, http, recordings_folder(config))),
         journal,
         instance_key: instance_key(data)?,
+        local_speech: config.speech != Speech::Network,
     })
 }

@@ -46,7 +46,7 @@ enum Place {
         retrying: bool,
     },
     Apart(Threads),
-    /// Not yet started.
+    /// Not yet started, or retired.
     Unborn(Option<(Box<dyn Journal>, Option<Keep>)>),
 }
 
@@ -427,5 +427,20 @@ impl Handler<AskHealth> for JournalWriter {
     type Result = MessageResult<AskHealth>;
     fn handle(&mut self, _: AskHealth, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.health.clone())
+    }
+}
+
+/// The journal is given back: what was asked to be written is written, nothing is any more, and another process or
+/// runtime may open the store.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Retire;
+
+impl Handler<Retire> for JournalWriter {
+    type Result = ResponseFuture<()>;
+    fn handle(&mut self, _: Retire, _: &mut Self::Context) -> Self::Result {
+        let place = std::mem::replace(&mut self.place, Place::Unborn(None));
+        // Its threads are waited for, and their disk: not here.
+        Box::pin(async move { _ = actix_rt::task::spawn_blocking(move || drop(place)).await })
     }
 }

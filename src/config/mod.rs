@@ -23,6 +23,7 @@ use read::{Problems, Section};
 use tree::Table;
 pub(crate) use tree::nearest;
 pub use tree::{Origin, Problem};
+pub(crate) use value::origin;
 pub use value::{AllowedHost, Network, PublicUrl, Secret};
 
 /// The file that is the defaults.

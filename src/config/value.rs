@@ -54,7 +54,7 @@ impl PublicUrl {
 }
 
 /// An `http(s)://` URL without query or fragment; a slash at the end is dropped.
-pub(super) fn origin(text: &str) -> Result<String, String> {
+pub(crate) fn origin(text: &str) -> Result<String, String> {
     let expected = "expected an origin such as \"https://voice.example.com\"";
     let url = Url::parse(text).map_err(|error| format!("{expected}: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {

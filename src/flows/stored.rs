@@ -6,12 +6,12 @@ use std::time::UNIX_EPOCH;
 use holdline_core::WorkflowId;
 use holdline_core::fact::{Entry, Fact, FlowFact};
 use holdline_core::flow::diagnostic::Report;
-use holdline_core::flow::parse::{self, Language};
+use holdline_core::flow::parse::{self, Language, Spans};
 use holdline_core::flow::{action, check, source};
 use holdline_core::time::rfc3339_ms;
 use serde_json::{Value, json};
 
-use super::{Document, FlowLibrary, InForce, Shelf, Shelved};
+use super::{Document, FlowLibrary, InForce, Shelf, Shelved, by_file};
 
 /// A workflow that was handed in.
 pub(super) struct Stored {
@@ -120,6 +120,41 @@ impl FlowLibrary {
         }
     }
 
+    /// Whether a file has this id.
+    pub fn is_file(&self, id: &WorkflowId) -> bool {
+        of_a_file(&self.shelf(), id)
+    }
+
+    /// Puts the workflows that a program brings along in force; they may name each other. Else the first that is wrong,
+    /// and how.
+    pub fn give(&self, texts: Vec<(WorkflowId, String)>) -> Result<(), (WorkflowId, Report)> {
+        let mut documents = Vec::new();
+        for (id, text) in texts {
+            let document = self.read_text(&id.0, &id, &text);
+            documents.push((id, document));
+        }
+        let spans: Vec<&Spans> = documents.iter().map(|(_, document)| &document.spans).collect();
+        let together = self.with_spans(|in_force| check::check_all(&spans, in_force));
+        let mut together = by_file(together);
+        for (id, document) in &mut documents {
+            document.report.merge(together.remove(&id.0).unwrap_or_default());
+            document.report.sort();
+            if !document.report.is_ok() {
+                return Err((id.clone(), document.report.clone()));
+            }
+        }
+        let mut shelf = self.shelf();
+        for (id, document) in documents {
+            let id = document.id().cloned().unwrap_or(id);
+            let stored = Stored { document: Arc::new(document), created_ms: 0, updated_ms: 0 };
+            if let (false, Some(flow)) = (of_a_file(&shelf, &id), stored.in_force()) {
+                self.change(|in_force| _ = in_force.insert(id.clone(), flow));
+            }
+            shelf.stored.insert(id, stored);
+        }
+        Ok(())
+    }
+
     fn stored_texts(&self) -> Vec<(WorkflowId, String)> {
         let shelf = self.shelf();
         shelf.stored.iter().map(|(id, stored)| (id.clone(), stored.document.text.clone())).collect()
@@ -149,14 +184,23 @@ impl FlowLibrary {
     }
 
     fn read_stored(&self, id: &WorkflowId, text: &str) -> Document {
-        let actions = action::declared();
-        let language =
-            Language { timezone: &self.timezone, ..Language::new(&actions, action::LATER, &self.limits) };
-        let mut document: Document = parse::parse(&language, "body", &id.0, text).into();
-        document.text = text.to_owned();
+        let mut document = self.read_text("body", id, text);
         let together = self.with_spans(|in_force| check::check_all(&[&document.spans], in_force));
         document.report.merge(together);
         document.report.sort();
+        document
+    }
+
+    /// Without what it has to do with others. `file` is its name for messages.
+    fn read_text(&self, file: &str, id: &WorkflowId, text: &str) -> Document {
+        let actions = action::declared();
+        let language = Language {
+            defaults: &self.defaults,
+            timezone: &self.timezone,
+            ..Language::new(&actions, action::LATER, &self.limits)
+        };
+        let mut document: Document = parse::parse(&language, file, &id.0, text).into();
+        document.text = text.to_owned();
         document
     }
 

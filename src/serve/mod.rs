@@ -111,7 +111,7 @@ impl Listeners {
         let control = of(Listener::Control, &self.control)?;
         let origin = match &config.public.url {
             PublicUrl::Origin(origin) => origin.clone(),
-            PublicUrl::Auto => ngrok::origin(ngrok::LOCAL_API, public.port()).await?,
+            PublicUrl::Auto => tunnel_to(public.port()).await?,
             PublicUrl::Bound => format!("http://{}", reachable(public)),
         };
         Ok(Addresses { public, control, origin })
@@ -141,6 +141,11 @@ impl fmt::Display for Listener {
             Listener::Control => "control",
         })
     }
+}
+
+/// The https origin by which a running ngrok leads to a port of ours.
+pub(crate) async fn tunnel_to(port: u16) -> Result<String, TunnelError> {
+    ngrok::origin(ngrok::LOCAL_API, port).await
 }
 
 /// Which inherited socket is whose: by name if the service manager gave names, else public first, control second.
@@ -186,7 +191,7 @@ fn bind_cure(listener: Listener, address: SocketAddr, error: &io::Error) -> Stri
 }
 
 /// "All addresses" is none that a client could ask for; on this machine loopback is meant.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
