@@ -15,6 +15,7 @@
 //! | [`http`] | what a workflow asks of other systems, and how their answers are judged |
 //! | [`front`] | what a request of the phone network means, and whether it may come in |
 //! | [`provider`] | the phone network's own words: forms, TwiML, stream messages, signatures |
+//! | [`metric`] | what is counted and measured, and the page that monitoring reads |
 //! | [`media`] | sound: G.711, WAV, resampling, tones, playout, recording |
 
 pub mod call;
@@ -30,6 +31,7 @@ pub mod id;
 pub mod invariant;
 pub mod limit;
 pub mod media;
+pub mod metric;
 pub mod notice;
 pub mod outbound;
 pub mod provider;
