@@ -8,6 +8,7 @@ pub mod config;
 mod desk;
 mod directory;
 pub mod flows;
+mod metrics;
 pub mod placing;
 pub mod runtime;
 pub mod serve;

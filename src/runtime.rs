@@ -13,7 +13,7 @@ use actix_web::web::ServiceConfig;
 use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, Provoke, WhenEmpty};
 use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
-use holdline_actors::door::{Door, FlowBook, Tally};
+use holdline_actors::door::{Door, FlowBook};
 use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::{Health, JournalWriter, Retire};
 use holdline_actors::outbound::{self, Outbound};
@@ -23,6 +23,7 @@ use holdline_actors::port::http::World;
 use holdline_actors::port::journal::{Journal, JournalError, MemoryJournal};
 use holdline_actors::port::recording::Recordings;
 use holdline_actors::recovery::{self, Recovered};
+use holdline_actors::tally::Tally;
 use holdline_core::CallId;
 use holdline_core::call::{CallConfig, RestConfig};
 use holdline_core::front::FrontConfig;
@@ -46,6 +47,7 @@ use crate::config::{Config, JournalKind, Speech};
 use crate::desk::{Desk, Grammar};
 use crate::directory;
 use crate::flows::FlowLibrary;
+use crate::metrics::{self, CountedWorld, Watch};
 use crate::placing::Placing;
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Room};
@@ -115,14 +117,16 @@ impl Runtime {
     #[doc(hidden)]
     pub fn start(config: &Config, origin: String, parts: Parts) -> Runtime {
         let clock = Clock::start();
+        let tally = Arc::new(Tally::default());
         let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
+        let writer = writer.counting(tally.clone());
         let journal_health = writer.health();
         let journal = writer.start();
-        let outbox = Outbox::new(clock, journal.clone(), parts.world.clone(), outbox_config(config)).start();
-        let world = parts.world;
+        let world: Arc<dyn World> = Arc::new(CountedWorld::new(parts.world, tally.clone()));
+        let outbox = Outbox::new(clock, journal.clone(), world.clone(), outbox_config(config)).start();
         let outside = Outside { world: world.clone(), outbox: outbox.clone() };
-        let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), parts.book.clone()).start();
-        let tally = Arc::new(Tally::default());
+        let book = parts.book.clone();
+        let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), book, tally.clone()).start();
         let house = House {
             clock,
             journal: journal.clone(),
@@ -197,7 +201,18 @@ impl Runtime {
             placing,
             storing: Arc::default(),
         };
-        let room = Arc::new(Room::new(directory, desk, recordings_folder(config)));
+        let watch = Watch {
+            tally: door.tally.clone(),
+            health: journal_health.clone(),
+            calls: calls.clone(),
+            flows: flows.clone(),
+            outbox: outbox.clone(),
+            outbound: outbound.clone(),
+            journal: journal.clone(),
+            clock,
+            limits: metrics::limits(config),
+        };
+        let room = Arc::new(Room::new(directory, desk, recordings_folder(config), watch));
         if let Some(library) = parts.library.as_ref().filter(|_| config.flows.reload) {
             library.watch();
         }
@@ -237,6 +252,7 @@ impl Runtime {
         let recovered =
             recovery::recover(&self.journal, &self.calls, &self.flows, &self.outbox, &self.outbound).await?;
         let Recovered { calls, workflows, waiting, deliveries, placements } = recovered;
+        self.door.tally.waiting(i64::try_from(waiting).unwrap_or(i64::MAX));
         if recovered != Recovered::default() {
             tracing::info!(
                 calls,
@@ -288,6 +304,11 @@ impl Runtime {
     #[cfg(test)]
     pub(crate) fn desk(&self) -> Desk {
         self.room.desk.clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn watch(&self) -> Watch {
+        self.room.watch.clone()
     }
 
     /// What a listener needs that carries streams in its own way.

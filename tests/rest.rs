@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdline::config::{Config, Secret};
 use holdline::placing::{NotPlaced, Wish};
 use holdline_core::CallId;
+use holdline_core::metric;
 use holdline_harness::network::real::Network;
 use holdline_harness::network::rest::Account;
 use holdline_harness::network::switchboard::Switchboard;
@@ -143,7 +144,7 @@ async fn a_call_whose_socket_broke_is_led_back_by_the_rest_api() {
     let view = over(&hosted, &call).await;
     assert_eq!(view["end_reason"], "caller_hangup", "{:?}", network.asked());
     assert_eq!(view["streams"].as_array().map(Vec::len), Some(2), "{view:#}");
-    assert_eq!(hosted.runtime.door().tally.counts().get("call_resumed_by_rest"), Some(&1));
+    assert_eq!(hosted.runtime.door().tally.counted(&metric::REPAIRS, &["call_resumed_by_rest"]), 1);
 }
 
 #[tokio::test]

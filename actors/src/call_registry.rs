@@ -16,6 +16,7 @@ use holdline_core::call::begin::{NewCall, turned_away};
 use holdline_core::call::{Answer, Call, CallConfig, CallEnd, CallFact, CallState, Input, Request};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::fold::Fold;
+use holdline_core::metric::{self, Limit};
 use holdline_core::roster::{Death, Roster, Verdict};
 use holdline_core::{CallId, RunId, WorkflowId};
 use std::collections::{BTreeMap, VecDeque};
@@ -27,9 +28,9 @@ const MAILBOX: usize = 4096;
 /// Ended calls that are remembered, so that a late request does not start them anew.
 pub const ENDED_MAX: usize = 20_000;
 /// Requests that wait while their call is rebuilt or looked for.
-const WAITING_MAX: usize = 64;
+pub const WAITING_MAX: usize = 64;
 /// Calls that are looked for in the journal at once.
-const LOOKED_FOR_MAX: usize = 4096;
+pub const LOOKED_FOR_MAX: usize = 4096;
 /// Calls folded at once after a start, so that those whose webhook comes find the arbiter free.
 const FOLDED_AT_ONCE: usize = 8;
 
@@ -185,6 +186,8 @@ impl CallRegistry {
             Session::Rebuilding { waiting } => {
                 if waiting.len() < WAITING_MAX {
                     waiting.push((request, reply));
+                } else {
+                    self.house.tally.hit(Limit::RebuildRequests);
                 }
             }
             Session::Asleep => {
@@ -194,7 +197,9 @@ impl CallRegistry {
             Session::Up { mail } => {
                 let workflow = row.workflow.clone();
                 let (sender, answered) = oneshot::channel::<Reply>();
-                if mail.post(Mail::Ask { request, reply: sender }) == Posted::Full {
+                let posted = mail.post(Mail::Ask { request, reply: sender });
+                if self.house.tally.posted("session", posted) == Posted::Full {
+                    self.house.tally.hit(Limit::SessionMailbox);
                     return; // the dropped reply says that there is no answer
                 }
                 ctx.spawn(answered.into_actor(self).map(move |answered, _, _| {
@@ -219,6 +224,7 @@ impl CallRegistry {
         }
         while self.ended_order.len() > ENDED_MAX {
             if let Some(oldest) = self.ended_order.pop_front() {
+                self.house.tally.hit(Limit::EndedCalls);
                 self.ended.remove(&oldest);
                 self.forgets = true;
             }
@@ -230,7 +236,13 @@ impl CallRegistry {
         let Arrive { workflow, new, turned_away: run, reply, .. } = arrive;
         let CallFact::Arrived { arrival, .. } = new.arrived else { return };
         let call = arrival.call.clone();
-        tracing::warn!(%call, draining = self.roster.is_draining(), "a call was turned away");
+        let draining = self.roster.is_draining();
+        tracing::warn!(%call, draining, "a call was turned away");
+        let reason = if draining { "draining" } else { "capacity" };
+        self.house.tally.count(&metric::CALLS_REFUSED, &[reason]);
+        if !draining {
+            self.house.tally.hit(Limit::Calls);
+        }
         let batch = turned_away(self.house.clock.now(), arrival, workflow.clone(), run);
         self.remember_end(call.clone(), workflow, true);
         self.append_then(batch, ctx, move |actor| {
@@ -344,10 +356,13 @@ impl CallRegistry {
         if let Some(callers) = self.looked_for.get_mut(&call) {
             if callers.len() < WAITING_MAX {
                 callers.push(caller);
+            } else {
+                self.house.tally.hit(Limit::RebuildRequests);
             }
             return;
         }
         if self.looked_for.len() >= LOOKED_FOR_MAX {
+            self.house.tally.hit(Limit::LookedFor);
             return; // the dropped reply says that there is no answer
         }
         self.looked_for.insert(call.clone(), vec![caller]);
@@ -487,6 +502,7 @@ impl CallRegistry {
             }
             Verdict::TurnAway => match arrive.overflow {
                 Some(overflow) if !self.roster.is_draining() => {
+                    self.house.tally.hit(Limit::Calls);
                     self.roster.reopen(&call);
                     self.spawn(arrive.workflow, *overflow, ctx);
                     self.forward(&call, arrive.request, arrive.reply, ctx);
@@ -553,6 +569,7 @@ impl Handler<Died<CallId>> for CallRegistry {
                 self.tell_if_empty();
             }
             Death::Lose => {
+                self.house.tally.count(&metric::ACTOR_DEATHS, &["call", "lost"]);
                 tracing::error!(%call, "a call's end could not be written; it is left to the next start");
                 self.rows.remove(&call);
                 self.tell_if_empty();
@@ -564,7 +581,10 @@ impl Handler<Died<CallId>> for CallRegistry {
                 if let Some(row) = self.rows.get_mut(&call) {
                     row.session = Session::Rebuilding { waiting: Vec::new() };
                 }
-                if verdict == Death::Rebuild {
+                let rebuilds = verdict == Death::Rebuild;
+                let how = if rebuilds { "rebuilt" } else { "given_up" };
+                self.house.tally.count(&metric::ACTOR_DEATHS, &["call", how]);
+                if rebuilds {
                     self.rebuild(call, ctx);
                 } else {
                     let why = if died.gave_up {
@@ -707,6 +727,9 @@ pub struct Census {
     pub roster: usize,
     /// Sessions and their flows: one that outlives its row is counted here alone.
     pub actors: usize,
+    /// Calls that are over and remembered all the same.
+    pub ended: usize,
+    pub looked_for: usize,
     pub draining: bool,
 }
 
@@ -722,6 +745,8 @@ impl Handler<Count> for CallRegistry {
             calls: self.rows.len(),
             roster: self.roster.len(),
             actors: self.alive.count(),
+            ended: self.ended.len(),
+            looked_for: self.looked_for.len(),
             draining: self.roster.is_draining(),
         })
     }

@@ -3,7 +3,7 @@
 use crate::alive::{Alive, Life};
 use crate::carrier::outlet::{Flushed, Outlet};
 use crate::clock::Clock;
-use crate::door::{FlowBook, Tally};
+use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry, Reopen};
 use crate::journal_writer::{Close, JournalWriter, append};
@@ -13,6 +13,7 @@ use crate::port::audio::Audio;
 use crate::port::recording::{RecordingFile, Recordings};
 use crate::post::{Held, Posted};
 use crate::sub_workflow::{SubWorkflow, Take};
+use crate::tally::{Share, Tally};
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use actix_rt::{Arbiter, ArbiterHandle};
@@ -21,6 +22,7 @@ use holdline_core::call::{Answer, AskNo, Call, Effect, Input, Request, StreamNo,
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::flow::run::{Run, RunSpec};
 use holdline_core::media::window::Credit;
+use holdline_core::metric::{self, Limit};
 use holdline_core::scene::RecordingReport;
 use holdline_core::{CallId, Machine, WorkflowId};
 use std::collections::{BTreeMap, VecDeque};
@@ -31,11 +33,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Places in a session's mailbox: a stream's credit, and room for what comes beside it.
-const MAILBOX: usize = 256;
+pub const MAILBOX: usize = 256;
 /// Messages that a socket may be owed before it counts as blocked.
 pub const SOCKET_CREDIT: u32 = 64;
 /// Requests that wait for their answers.
-const ASKS_MAX: usize = 64;
+pub const ASKS_MAX: usize = 64;
 
 /// A step that can't be written plays out meanwhile; after this the call ends.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
@@ -69,6 +71,8 @@ pub struct CallSession {
     recording: Option<Box<dyn RecordingFile>>,
     /// A message is being handled, and there may be more of them.
     reads_mail: bool,
+    /// What of the tally is this session's.
+    share: Share,
     begin: Option<Begin>,
     outbox: Held<Owed>,
     obituary: Obituary<CallId>,
@@ -164,6 +168,7 @@ impl CallSession {
             sockets: BTreeMap::new(),
             recording: None,
             reads_mail: false,
+            share: Share::default(),
             begin: Some(begin),
             obituary,
             _life: alive.begin(),
@@ -193,6 +198,7 @@ impl CallSession {
 
     /// Writes a batch, and lets go of what waits behind it.
     fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
+        self.share.settle(self.driver.machine().state(), &self.house.tally);
         let wall_ms = self.driver.decided_ms();
         let mut batch = std::mem::take(&mut self.first);
         let facts = facts.into_iter().chain(std::mem::take(&mut self.born));
@@ -317,6 +323,7 @@ impl Actor for CallSession {
             let restored = matches!(begin, Begin::Restored { .. });
             self.begin_flow(begin, ctx);
             if restored {
+                self.share.settle(self.driver.machine().state(), &self.house.tally);
                 self.wake(ctx);
             }
         }
@@ -347,7 +354,8 @@ impl Owner for CallSession {
             Effect::WaitTurn { ask, exchange, turn, waited_s } => {
                 let now = self.driver.clock().now();
                 let wait = Take::Wait { now, ask, exchange, turn, waited_s };
-                if self.flow.as_ref().is_none_or(|flow| flow.post(wait) != Posted::Taken) {
+                let posted = self.flow.as_ref().map_or(Posted::Gone, |flow| flow.post(wait));
+                if self.house.tally.posted("flow", posted) != Posted::Taken {
                     self.replies.remove(&ask); // the dropped reply tells the one who asked
                 }
             }
@@ -368,9 +376,9 @@ impl Owner for CallSession {
                     actor.turn(Input::Reached { no, outcome }, ctx);
                 }));
             }
-            Effect::Count(what) => self.house.tally.count(what),
+            Effect::Count(what) => self.house.tally.count(&metric::REPAIRS, &[what]),
             Effect::Deliver(delivery) => {
-                self.outbox.post(Owed(delivery));
+                self.house.tally.posted("outbox", self.outbox.post(Owed(delivery)));
             }
             Effect::OpenRecording { file, channels, .. } => {
                 self.recording = Some(self.house.recordings.open(&file, channels));
@@ -385,11 +393,16 @@ impl Owner for CallSession {
                 let Key::Call(call) = self.key.clone() else { return Done::Now };
                 let told = Completed { run, call, completion, session: Held::new(ctx.address()) };
                 // An outbox row: told again until it is acknowledged, so a full mailbox loses nothing.
-                let _ = self.house.flows.try_send(told);
+                if self.house.flows.try_send(told).is_err() {
+                    self.house.tally.posted("flows", Posted::Full);
+                }
             }
             // Once for each end; should it be lost, only the next start finds the run.
             Effect::Follow { run } => Held::new(self.house.flows.clone()).last_word(Reopen(run)),
-            Effect::Summary(summary) => self.log_end(&summary),
+            Effect::Summary(summary) => {
+                self.house.tally.call_ended(&summary);
+                self.log_end(&summary);
+            }
             Effect::Finished => {
                 let _ = self.house.journal.try_send(Close(self.key.clone()));
             }
@@ -403,6 +416,7 @@ impl Handler<Mail> for CallSession {
 
     fn handle(&mut self, mail: Mail, ctx: &mut Self::Context) {
         self.reads_mail = true;
+        self.share.read();
         self.read(mail, ctx);
         self.reads_mail = false;
     }
@@ -413,6 +427,7 @@ impl CallSession {
         match mail {
             Mail::Ask { request, reply } => {
                 if self.replies.len() >= ASKS_MAX {
+                    self.house.tally.hit(Limit::CallRequests);
                     return; // the dropped reply tells the one who asked
                 }
                 self.last_ask += 1;
@@ -436,6 +451,7 @@ impl CallSession {
                     && let Some(lot) = socket.taken.done()
                 {
                     socket.out.post(SocketOut::Credit(lot));
+                    self.share.pour(self.driver.machine(), &self.house.tally);
                 }
             }
             Mail::Input(input) => self.turn(input, ctx),
@@ -480,7 +496,14 @@ impl ActorFuture<CallSession> for Flush {
         _: &mut task::Context<'_>,
     ) -> Poll<()> {
         actor.flush(ctx);
+        actor.share.read_all();
         Poll::Pending
+    }
+}
+
+impl Drop for CallSession {
+    fn drop(&mut self) {
+        self.share.leave(self.driver.machine(), &self.house.tally);
     }
 }
 

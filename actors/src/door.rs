@@ -3,11 +3,11 @@
 //! Every carrier and every virtual-time stage knocks here; so what a request may do is decided once, by
 //! [`holdline_core::front`], and what becomes of it by the call.
 
-use crate::alive::Alive;
 use crate::call_registry::{Answered, Arrive, CallRegistry, Deliver, NotHere, Outcome};
 use crate::call_session::CallSession;
 use crate::clock::Clock;
 use crate::outbound::{self, Outbound};
+use crate::tally::Tally;
 use actix::Addr;
 use actix_rt::ArbiterHandle;
 use holdline_core::call::begin::{NewCall, new_call_with};
@@ -16,6 +16,7 @@ use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::{self, Ask, Entry, FrontConfig, Placed, Refusal};
+use holdline_core::metric::{self, Limit};
 use holdline_core::notice::{Arrival, NetworkStatus};
 use holdline_core::outbound::{Placement, PlacementId};
 use holdline_core::provider::twilio::stream::Start;
@@ -23,9 +24,8 @@ use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
 use holdline_core::{CallId, RunId, WorkflowId};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -118,24 +118,6 @@ impl Ticket {
     }
 }
 
-/// Counts by name; a few names, all of them ours.
-#[derive(Debug, Default)]
-pub struct Tally {
-    counts: Mutex<BTreeMap<&'static str, u64>>,
-    /// Sockets that are open, of calls or not yet.
-    pub sockets: Alive,
-}
-
-impl Tally {
-    pub fn count(&self, what: &'static str) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
-    }
-
-    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 struct Known<'a>(&'a dyn FlowBook);
 
 impl front::Flows for Known<'_> {
@@ -146,15 +128,33 @@ impl front::Flows for Known<'_> {
 
 impl Door {
     pub async fn knock(&self, request: &front::Request<'_>) -> Opened {
-        match front::admit(request, &self.front, &Known(self.book.as_ref())) {
+        let began = self.clock.now().tick;
+        let under_way = self.tally.requests.begin();
+        let opened = match front::admit(request, &self.front, &Known(self.book.as_ref())) {
             Ok(ask) => self.admitted(ask).await,
             Err(refusal) => Opened::Answer(self.refused(&refusal)),
-        }
+        };
+        drop(under_way);
+        let status = match &opened {
+            Opened::Answer(answer) => answer.status,
+            Opened::Upgrade(_) => 101,
+            // Whoever asks how we are answers that; it is counted there.
+            Opened::Health | Opened::Ready => return opened,
+        };
+        let route = front::route_word(request.target, &self.front.origin);
+        self.tally.answered(route, status, self.clock.now().tick.since(began));
+        opened
     }
 
     /// One counter and one log line for each refusal.
     pub fn refused(&self, refusal: &Refusal) -> HttpAnswer {
-        self.tally.count(refusal.code);
+        self.tally.count(&metric::REFUSALS, &[refusal.code]);
+        if refusal.status == 413 {
+            self.tally.hit(Limit::WebhookBody);
+        }
+        if refusal.code == "bad_signature" {
+            self.tally.count(&metric::SIGNATURE_FAILURES, &[]);
+        }
         tracing::warn!(code = refusal.code, status = refusal.status, detail = refusal.log, "request refused");
         HttpAnswer {
             status: refusal.status,
@@ -321,7 +321,7 @@ impl Door {
         match outcome {
             Some(Ok(_) | Err(NotHere::Ended { .. })) => heard(),
             Some(Err(_)) => {
-                self.tally.count("stray_notice");
+                self.tally.count(&metric::STRAY_NOTICES, &[]);
                 tracing::info!(%call, "a notice came for a call that is not known");
                 heard()
             }
@@ -468,13 +468,10 @@ impl Door {
             },
             // Whatever the network asks for a call that is over, it is to hang up; no second call begins.
             Err(NotHere::Ended { rejected: false }) => document(twiml::hangup()),
-            Err(NotHere::Ended { rejected: true } | NotHere::TurnedAway) => {
-                self.tally.count("call_rejected");
-                document(twiml::reject("busy"))
-            }
+            Err(NotHere::Ended { rejected: true } | NotHere::TurnedAway) => document(twiml::reject("busy")),
             Err(NotHere::Unknown | NotHere::OtherWorkflow) => not_found(),
             Err(NotHere::Unwritable) => {
-                self.tally.count("call_unwritable");
+                self.tally.count(&metric::CALLS_REFUSED, &["journal"]);
                 unavailable("the journal cannot be written; new calls are not taken")
             }
         }
@@ -498,7 +495,7 @@ impl Door {
     }
 
     fn denied(&self, call: &CallId, why: &'static str) -> HttpAnswer {
-        self.tally.count("stream_denied");
+        self.tally.count(&metric::REFUSALS, &["stream_denied"]);
         tracing::warn!(%call, why, "a stream was refused");
         HttpAnswer {
             status: 403,

@@ -9,6 +9,7 @@ use crate::outbox::Outside;
 use crate::parent_workflow::{Order, ParentWorkflow, Tell};
 use crate::port::journal::JournalError;
 use crate::post::Held;
+use crate::tally::Tally;
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MailboxError, Message, ResponseActFuture,
     WrapFuture,
@@ -16,6 +17,7 @@ use actix::{
 use holdline_core::call::Input as CallInput;
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::fold::Fold;
+use holdline_core::metric::{self, Limit};
 use holdline_core::{CallId, RunId, Tick};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,7 +30,7 @@ const MAILBOX: usize = 1024;
 /// A workflow that panics twice within this time would do so for ever.
 const REBUILD_EVERY: Duration = Duration::from_secs(10);
 /// Runs whose beginning is on its way to the disk. While it is slow, no more are taken in than this.
-const BEGUN_MAX: usize = 1024;
+pub const BEGUN_MAX: usize = 1024;
 /// Main workflows folded at once after a start.
 const FOLDED_AT_ONCE: usize = 8;
 
@@ -37,6 +39,7 @@ pub struct FlowRegistry {
     journal: Addr<JournalWriter>,
     outside: Outside,
     book: Arc<dyn FlowBook>,
+    tally: Arc<Tally>,
     live: BTreeMap<RunId, Held<Tell>>,
     /// When those that panicked were last rebuilt.
     rebuilt: BTreeMap<RunId, Tick>,
@@ -55,12 +58,14 @@ impl FlowRegistry {
         journal: Addr<JournalWriter>,
         outside: Outside,
         book: Arc<dyn FlowBook>,
+        tally: Arc<Tally>,
     ) -> FlowRegistry {
         FlowRegistry {
             clock,
             journal,
             outside,
             book,
+            tally,
             live: BTreeMap::new(),
             rebuilt: BTreeMap::new(),
             asleep: VecDeque::new(),
@@ -113,6 +118,7 @@ impl FlowRegistry {
                 run,
                 workflow,
                 ctx.address(),
+                self.tally.clone(),
             );
             Held::new(parent.start())
         });
@@ -162,9 +168,11 @@ impl Handler<Died<RunId>> for FlowRegistry {
             let now = self.clock.now().tick;
             let again = self.rebuilt.insert(died.who, now).is_some_and(|at| now.since(at) < REBUILD_EVERY);
             if again {
+                self.tally.count(&metric::ACTOR_DEATHS, &["workflow", "lost"]);
                 tracing::error!(run = %died.who, "a main workflow panicked again; it is left to the next start");
                 return;
             }
+            self.tally.count(&metric::ACTOR_DEATHS, &["workflow", "rebuilt"]);
             tracing::error!(run = %died.who, "a main workflow panicked and is rebuilt from its facts");
             self.wake(died.who, None, ctx);
         } else {
@@ -223,6 +231,7 @@ impl Handler<Begin> for FlowRegistry {
 
     fn handle(&mut self, Begin { run, facts, reply }: Begin, ctx: &mut Self::Context) {
         if self.begun.len() >= BEGUN_MAX {
+            self.tally.hit(Limit::BeginningRuns);
             let _ = reply.send(Err(NotBegun::Unwritable));
             return;
         }

@@ -9,10 +9,11 @@ mod lane;
 #[cfg(test)]
 mod tests;
 
-pub use desk::{BATCH_BOUNDS, Health, Histogram, SYNC_BOUNDS};
+pub use desk::Health;
 
 use crate::clock::Clock;
 use crate::port::journal::{Journal, JournalError, Kind, Listed, Story};
+use crate::tally::Tally;
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture,
     WrapFuture,
@@ -30,13 +31,14 @@ use tokio::sync::oneshot;
 /// Places in the mailbox; who finds none waits for one.
 const MAILBOX: usize = 4096;
 /// Jobs that wait for the writing thread. A story has one batch under way at a time, so this is a bound on stories.
-const WRITES_MAX: usize = 1_000_000;
+pub const WRITES_MAX: usize = 1_000_000;
 /// Questions that wait for the reading thread.
-const READS_MAX: usize = 65_536;
+pub const READS_MAX: usize = 65_536;
 
 pub struct JournalWriter {
     place: Place,
     health: Arc<Health>,
+    tally: Option<Arc<Tally>>,
 }
 
 enum Place {
@@ -60,7 +62,7 @@ struct Threads {
 
 impl JournalWriter {
     pub fn new(journal: Box<dyn Journal>) -> JournalWriter {
-        JournalWriter { place: Place::Unborn(Some((journal, None))), health: Arc::default() }
+        JournalWriter { place: Place::Unborn(Some((journal, None))), health: Arc::default(), tally: None }
     }
 
     /// Deletes stories so long after their end.
@@ -68,6 +70,12 @@ impl JournalWriter {
         if let Place::Unborn(Some((_, keep))) = &mut self.place {
             *keep = Some(Keep { clock, retention });
         }
+        self
+    }
+
+    /// Counts what is written.
+    pub fn counting(mut self, tally: Arc<Tally>) -> JournalWriter {
+        self.tally = Some(tally);
         self
     }
 
@@ -146,10 +154,11 @@ impl Threads {
         reader: Box<dyn Journal>,
         health: Arc<Health>,
         keep: Option<Keep>,
+        tally: Option<Arc<Tally>>,
     ) -> Threads {
         let (writing, jobs) = Lane::new(WRITES_MAX);
         let (reading, questions) = Lane::new(READS_MAX);
-        let desk = Desk::new(journal, health, keep);
+        let desk = Desk::new(journal, health, keep, tally);
         let handles = [
             spawn("journal-writer", move || write_on(desk, &jobs)),
             spawn("journal-reader", move || read_on(&*reader, &questions)),
@@ -209,10 +218,10 @@ impl Actor for JournalWriter {
         ctx.set_mailbox_capacity(MAILBOX);
         let Place::Unborn(unborn) = &mut self.place else { return };
         let Some((journal, keep)) = unborn.take() else { return };
-        let health = self.health.clone();
+        let (health, tally) = (self.health.clone(), self.tally.clone());
         self.place = match journal.reader() {
-            Some(reader) => Place::Apart(Threads::start(journal, reader, health, keep)),
-            None => Place::Here { desk: Desk::new(journal, health, keep), retrying: false },
+            Some(reader) => Place::Apart(Threads::start(journal, reader, health, keep, tally)),
+            None => Place::Here { desk: Desk::new(journal, health, keep, tally), retrying: false },
         };
     }
 }
@@ -415,6 +424,28 @@ impl Handler<WhatIsLeft> for JournalWriter {
             let calls = open.iter().filter(|story| matches!(story.key, Key::Call(_))).count();
             let all = journal.list(Kind::Calls, None, calls.saturating_add(1))?.len();
             Ok(Left { open, knows_ended: all > calls })
+        })
+    }
+}
+
+/// What waits for its threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waiting {
+    pub writes: usize,
+    pub reads: usize,
+}
+
+#[derive(Message)]
+#[rtype(result = "Waiting")]
+pub struct AskWaiting;
+
+impl Handler<AskWaiting> for JournalWriter {
+    type Result = MessageResult<AskWaiting>;
+    fn handle(&mut self, _: AskWaiting, _: &mut Self::Context) -> Self::Result {
+        MessageResult(match &self.place {
+            Place::Here { desk, .. } => Waiting { writes: desk.waiting(), reads: 0 },
+            Place::Apart(threads) => Waiting { writes: threads.writing.len(), reads: threads.reading.len() },
+            Place::Unborn(_) => Waiting::default(),
         })
     }
 }

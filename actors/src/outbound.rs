@@ -6,7 +6,9 @@ use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
 use crate::journal_writer::{Close, JournalWriter, Read, append};
 use crate::port::http::World;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, WrapFuture,
+};
 use futures_util::future::join_all;
 use holdline_core::call::Request;
 use holdline_core::call::begin::new_call_with;
@@ -120,6 +122,19 @@ impl Actor for Outbound {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+/// How many calls are being placed.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct AskPlacements;
+
+impl Handler<AskPlacements> for Outbound {
+    type Result = MessageResult<AskPlacements>;
+
+    fn handle(&mut self, _: AskPlacements, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.driver.machine().len())
     }
 }
 

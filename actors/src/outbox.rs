@@ -4,7 +4,9 @@ use crate::clock::Clock;
 use crate::driver::{Done, Driver, Owner};
 use crate::journal_writer::{Delete, JournalWriter, Read, append};
 use crate::port::http::World;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, WrapFuture,
+};
 use futures_util::future::join_all;
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::http::Errand;
@@ -102,6 +104,26 @@ impl Handler<Redrive> for Outbox {
 
     fn handle(&mut self, Redrive(id): Redrive, ctx: &mut Self::Context) {
         self.read(vec![id], |rows| rows.into_iter().map(Input::Redrive).collect(), ctx);
+    }
+}
+
+/// What is in memory: all of it, and how much is under way.
+#[derive(Message)]
+#[rtype(result = "Depth")]
+pub struct AskDepth;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    pub rows: usize,
+    pub in_flight: usize,
+}
+
+impl Handler<AskDepth> for Outbox {
+    type Result = MessageResult<AskDepth>;
+
+    fn handle(&mut self, _: AskDepth, _: &mut Self::Context) -> Self::Result {
+        let machine = self.driver.machine();
+        MessageResult(Depth { rows: machine.len(), in_flight: machine.in_flight() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Owns one main workflow.
 
+use crate::alive::Life;
 use crate::call_session::Mail;
 use crate::clock::Clock;
 use crate::driver::{Done, Driver, Owner};
@@ -9,9 +10,11 @@ use crate::obituary::Obituary;
 use crate::outbox::{Outside, Owed};
 use crate::port::http::World;
 use crate::post::Held;
+use crate::tally::Tally;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use holdline_core::call::{AskNo, Input as CallInput};
 use holdline_core::fact::{Entry, Fact, Key};
+use holdline_core::metric::Limit;
 use holdline_core::scene::{Command, Refused};
 use holdline_core::workflow::{Effect, Input, Workflow};
 use holdline_core::{CallId, RunId};
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Commands that wait for their answers.
-const ASKS_MAX: usize = 64;
+pub const ASKS_MAX: usize = 64;
 
 pub struct ParentWorkflow {
     driver: Driver<Workflow>,
@@ -33,6 +36,8 @@ pub struct ParentWorkflow {
     world: Arc<dyn World>,
     outbox: Held<Owed>,
     registry: Held<Reopen>,
+    tally: Arc<Tally>,
+    _life: Life,
     _obituary: Obituary<RunId>,
 }
 
@@ -44,6 +49,7 @@ impl ParentWorkflow {
         run: RunId,
         workflow: Workflow,
         registry: Addr<FlowRegistry>,
+        tally: Arc<Tally>,
     ) -> ParentWorkflow {
         ParentWorkflow {
             driver: Driver::new(clock, workflow),
@@ -56,6 +62,8 @@ impl ParentWorkflow {
             outbox: Held::new(outside.outbox),
             _obituary: Obituary::new(run, registry.clone().recipient()),
             registry: Held::new(registry),
+            _life: tally.workflows.begin(),
+            tally,
         }
     }
 
@@ -117,6 +125,7 @@ impl Handler<Tell> for ParentWorkflow {
             Tell::Resume => self.turn(Input::Resume, ctx),
             Tell::Command(Order { run, command, reply }) => {
                 if self.replies.len() >= ASKS_MAX {
+                    self.tally.hit(Limit::RunRequests);
                     return; // the dropped reply tells the one who asked
                 }
                 self.last_ask += 1;
@@ -150,7 +159,7 @@ impl Owner for ParentWorkflow {
                 }));
             }
             Effect::Deliver(delivery) => {
-                self.outbox.post(Owed(delivery));
+                self.tally.posted("outbox", self.outbox.post(Owed(delivery)));
             }
             Effect::Answer { ask, verdict, ends } => {
                 if let Some(reply) = self.replies.remove(&ask) {

@@ -4,16 +4,17 @@
 //! comes, and all of them in the background; a main workflow that waits for its call needs nobody to wake it.
 
 use crate::call_registry::{self, CallRegistry};
-use crate::door::Tally;
 use crate::flow_registry::{self, FlowRegistry};
 use crate::journal_writer::{JournalWriter, Left, LookUp, OpenKeys, Read, WhatIsLeft};
 use crate::outbound::{self, Outbound};
 use crate::outbox::{self, Outbox};
 use crate::port::http::World;
 use crate::port::journal::{JournalError, Story};
+use crate::tally::Tally;
 use actix::Addr;
 use holdline_core::WorkflowId;
 use holdline_core::fact::{Entry, Key};
+use holdline_core::metric;
 use holdline_core::provider::twilio::rest;
 
 /// What was found.
@@ -100,7 +101,7 @@ pub async fn end_orphans(journal: &Addr<JournalWriter>, world: &dyn World, tally
         if over && up {
             let said = rest::read(&world.perform(rest::hang_up(&record.call)).await);
             tracing::warn!(call = %record.call, ?said, "a call that is over here was still in progress there");
-            tally.count("orphan_ended");
+            tally.count(&metric::REPAIRS, &["orphan_ended"]);
             ended += 1;
         }
     }

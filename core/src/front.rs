@@ -198,6 +198,12 @@ impl Refusal {
     }
 }
 
+/// The route of a request in one word, for whoever counts: of a few words, whatever is asked for.
+pub fn route_word(target: &str, origin: &str) -> &'static str {
+    let path = route::relative(target).split('?').next().unwrap_or_default();
+    route::of(path, trust::prefix(origin)).map_or("unknown", |route| route.word())
+}
+
 /// Checks a request and says what it asks for.
 pub fn admit(request: &Request<'_>, config: &FrontConfig, flows: &dyn Flows) -> Result<Ask, Refusal> {
     if request.body.len() > BODY_BYTES_MAX {

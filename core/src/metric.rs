@@ -33,7 +33,10 @@ pub enum Kind {
     Counter,
     Gauge,
     /// Upper bounds of its buckets, in whole numbers; so many of them are one of the base unit.
-    Histogram { bounds: &'static [u64], in_one: u64 },
+    Histogram {
+        bounds: &'static [u64],
+        in_one: u64,
+    },
 }
 
 #[derive(Debug, PartialEq)]
@@ -230,8 +233,7 @@ const REPAIR_WORDS: &[&str] = &["call_resumed_by_rest", "orphan_ended"];
 const FLOW_STATES: &[&str] = &["running", "waiting"];
 const FLOW_ENDS: &[&str] = &["completed", "stopped", "call_ended", "failed", "limit", "canceled"];
 const OUTCOMES: &[&str] = &["ok", "skipped", "failed", "interrupted"];
-const CLASSES: &[&str] =
-    &["invalid", "unavailable", "timeout", "rejected", "limit", "canceled", "internal"];
+const CLASSES: &[&str] = &["invalid", "unavailable", "timeout", "rejected", "limit", "canceled", "internal"];
 const STREAM_ENDS: &[&str] = &["stopped", "closed"];
 const DIRECTIONS: &[&str] = &["in", "out"];
 /// `slow`: our own end did not keep up; `early`: before anybody listened; `echo`: kept too long, or not taken;
@@ -239,18 +241,8 @@ const DIRECTIONS: &[&str] = &["in", "out"];
 const DROPS: &[&str] = &["slow", "early", "echo", "cleared"];
 const MARKS: &[&str] = &["missed", "stale"];
 const IGNORED: &[&str] = &["input", "turn"];
-pub const ROUTES: &[&str] = &[
-    "voice",
-    "next",
-    "wait",
-    "stream",
-    "status",
-    "stream_event",
-    "recording",
-    "conference",
-    "health",
-    "unknown",
-];
+pub const ROUTES: &[&str] =
+    &["voice", "next", "wait", "stream", "status", "stream_event", "recording", "conference", "unknown"];
 pub const STATUSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx"];
 const REFUSAL_CODES: &[&str] = &[
     "bad_signature",
@@ -271,7 +263,18 @@ const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE"];
 const OTHERS: &[&str] = &["web", "openai", "salesforce", "twilio", "operator", "mail"];
 /// An answer by its status, a mail that was sent, or the class of the error that there was instead.
 const OUTGOING_ENDS: &[&str] = &[
-    "1xx", "2xx", "3xx", "4xx", "5xx", "sent", "invalid", "unavailable", "timeout", "rejected", "limit", "canceled",
+    "1xx",
+    "2xx",
+    "3xx",
+    "4xx",
+    "5xx",
+    "sent",
+    "invalid",
+    "unavailable",
+    "timeout",
+    "rejected",
+    "limit",
+    "canceled",
     "internal",
 ];
 const LANES: &[&str] = &["write", "read"];
@@ -285,7 +288,8 @@ const ASKED_ACTORS: &[&str] = &["calls", "flows", "outbox", "journal"];
 const SPAN_ENDS: &[&str] = &["exported", "failed", "dropped"];
 
 /// Milliseconds: from a caller who hangs up at once to the network's own bound of four hours.
-pub const CALL_BOUNDS: &[u64] = &[1_000, 5_000, 15_000, 60_000, 180_000, 600_000, 1_800_000, 7_200_000, 14_400_000];
+pub const CALL_BOUNDS: &[u64] =
+    &[1_000, 5_000, 15_000, 60_000, 180_000, 600_000, 1_800_000, 7_200_000, 14_400_000];
 /// Microseconds: half a frame is nothing, a frame is heard by nobody, three frames are the bound.
 pub const LATE_BOUNDS: &[u64] = &[1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 60_000, 200_000];
 /// Microseconds: answers come well under a second, and the network gives up after fifteen.
@@ -294,8 +298,7 @@ pub const WEBHOOK_BOUNDS: &[u64] =
 /// Facts of one commit.
 pub const BATCH_BOUNDS: &[u64] = &[1, 2, 5, 10, 50, 100, 500, 1000];
 /// Microseconds of one sync: from a drive with a battery to one that is about to fail.
-pub const SYNC_BOUNDS: &[u64] =
-    &[250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
+pub const SYNC_BOUNDS: &[u64] = &[250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
 /// Messages; a session's mailbox has 256 places.
 pub const DEPTH_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 64, 256];
 

@@ -7,6 +7,7 @@ mod docs;
 mod drain;
 mod flows;
 mod letters;
+mod metrics;
 mod openapi;
 mod outbound;
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::desk::Desk;
+use crate::metrics::Watch;
 use crate::web::auth::{self, Tokens};
 use crate::web::ledger::Ledger;
 use crate::web::page::{Page, Row};
@@ -35,6 +37,8 @@ pub struct Room {
     pub ledger: Ledger,
     /// Where recordings lie.
     pub recordings: PathBuf,
+    /// What is counted and measured.
+    pub watch: Watch,
 }
 
 /// Who knows the calls and activeflows. Rows come newest first, older than `page.after`, at most `page.wanted()`.
@@ -83,6 +87,7 @@ pub fn routes() -> Vec<&'static Route> {
         activeflows::ROUTES,
         flows::ROUTES,
         letters::ROUTES,
+        metrics::ROUTES,
         drain::ROUTES,
         openapi::ROUTES,
         outbound::ROUTES,
@@ -91,8 +96,8 @@ pub fn routes() -> Vec<&'static Route> {
 }
 
 impl Room {
-    pub fn new(directory: Arc<dyn Directory>, desk: Desk, recordings: PathBuf) -> Room {
-        Room { directory, desk, ledger: Ledger::default(), recordings }
+    pub fn new(directory: Arc<dyn Directory>, desk: Desk, recordings: PathBuf, watch: Watch) -> Room {
+        Room { directory, desk, ledger: Ledger::default(), recordings, watch }
     }
 }
 

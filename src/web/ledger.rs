@@ -75,6 +75,11 @@ pub fn key_of(request: &HttpRequest) -> Result<Option<String>, Problem> {
 }
 
 impl Ledger {
+    /// Answers that are kept.
+    pub fn len(&self) -> usize {
+        self.kept().slots.len()
+    }
+
     /// The answer that was given before, or else the one that `make` makes. What failed on our side is made anew.
     pub async fn once(
         &self,
@@ -162,7 +167,7 @@ impl Answer {
 const KEY_CHARS_MAX: usize = 255;
 const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// The oldest give way first: a busy day of one caller must not fill the memory.
-const ANSWERS_MAX: usize = 10_000;
+pub const ANSWERS_MAX: usize = 10_000;
 const ANSWERS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]

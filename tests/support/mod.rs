@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each of them needs its own part
 
 pub mod crowd;
+pub mod exposition;
 pub mod hosted;
 pub mod kill;
 pub mod relay;

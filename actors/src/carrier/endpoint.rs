@@ -11,14 +11,15 @@ use actix::Addr;
 use actix_http::ws::Item;
 use holdline_core::call::{Input, StreamNo, StreamOut};
 use holdline_core::media::window::Window;
+use holdline_core::metric::{self, Limit};
 use holdline_core::provider::twilio::stream::{MESSAGE_BYTES_MAX, Start};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Messages that may wait for a place in the session's mailbox; a socket that has more to say floods it.
-const OWED_MAX: usize = 256;
+pub const OWED_MAX: usize = 256;
 /// Parts of one message; the network sends its messages whole.
-const FRAGMENTS_MAX: usize = 64;
+pub const FRAGMENTS_MAX: usize = 64;
 /// Sent messages are told to the session in lots.
 const SENT_LOT: u32 = 16;
 
@@ -28,6 +29,8 @@ pub struct Endpoint {
     conversation: Conversation,
     session: Option<Farewell>,
     window: Window<Input>,
+    /// Frames that found the session's mailbox full.
+    lost: u64,
     told_dropped: u64,
     /// Digits, marks and stops that found the session's mailbox full.
     owed: VecDeque<Input>,
@@ -60,6 +63,15 @@ struct Farewell {
     stream: StreamNo,
 }
 
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        let bad = self.conversation.bad();
+        if bad > 0 {
+            self.door.tally.count_many(&metric::STREAM_BAD, &[], bad);
+        }
+    }
+}
+
 impl Drop for Farewell {
     fn drop(&mut self) {
         self.session.last_word(Mail::Input(Input::StreamDown { stream: self.stream }));
@@ -75,6 +87,7 @@ impl Endpoint {
             ticket,
             session: None,
             window: Window::default(),
+            lost: 0,
             told_dropped: 0,
             owed: VecDeque::new(),
             sent: 0,
@@ -143,8 +156,11 @@ impl Endpoint {
             self.part_count = 0;
         }
         self.part_count += 1;
-        if self.part_count > FRAGMENTS_MAX || self.parts.len() + bytes.len() > MESSAGE_BYTES_MAX {
-            return Next::Close(1009);
+        if self.part_count > FRAGMENTS_MAX {
+            return self.bounded(Limit::MessageParts, 1009);
+        }
+        if self.parts.len() + bytes.len() > MESSAGE_BYTES_MAX {
+            return self.too_large();
         }
         self.parts.extend_from_slice(&bytes);
         if !last {
@@ -154,8 +170,20 @@ impl Endpoint {
         self.text_bytes(&parts)
     }
 
+    /// A message that is longer than any that we read.
+    pub fn too_large(&self) -> Next {
+        self.bounded(Limit::MessageBytes, 1009)
+    }
+
+    fn bounded(&self, limit: Limit, code: u16) -> Next {
+        self.door.tally.hit(limit);
+        Next::Close(code)
+    }
+
     fn heard(&mut self, heard: Heard) -> Next {
         match heard {
+            // The only end that reading itself asks for.
+            Heard::Close(code) => self.bounded(Limit::BadMessages, code),
             Heard::Nothing => Next::GoOn,
             Heard::Started(start) => self.started_by(start),
             Heard::Tell(input @ Input::Heard { .. }) => match self.window.admit(input) {
@@ -163,7 +191,6 @@ impl Endpoint {
                 None => Next::GoOn,
             },
             Heard::Tell(input) => self.tell(input),
-            Heard::Close(code) => Next::Close(code),
         }
     }
 
@@ -222,11 +249,15 @@ impl Endpoint {
             // Its credit is spent: a frame that finds no place is lost, like one that came too late.
             return match session.post(Mail::Input(input)) {
                 Posted::Gone => Next::Close(1011),
-                Posted::Taken | Posted::Full => Next::GoOn,
+                Posted::Taken => Next::GoOn,
+                Posted::Full => {
+                    self.lost += 1;
+                    Next::GoOn
+                }
             };
         }
         if self.owed.len() >= OWED_MAX {
-            return Next::Close(1008);
+            return self.bounded(Limit::SocketBacklog, 1008);
         }
         self.owed.push_back(input);
         self.pay()
@@ -261,7 +292,7 @@ impl Endpoint {
                 return Next::Close(code);
             }
         }
-        let dropped = self.window.dropped();
+        let dropped = self.window.dropped() + self.lost;
         match dropped - std::mem::replace(&mut self.told_dropped, dropped) {
             0 => Next::GoOn,
             frames => self.tell(Input::Dropped { frames }),

@@ -203,7 +203,7 @@ impl RawSocket {
         loop {
             let next = match self.codec.decode(bytes) {
                 // The codec would gather a frame of any length before it says that it is too long.
-                Ok(None) if bytes.len() > FRAME_BYTES_MAX => Next::Close(1009),
+                Ok(None) if bytes.len() > FRAME_BYTES_MAX => self.endpoint.too_large(),
                 Ok(None) => return true,
                 Ok(Some(Frame::Text(text))) => self.endpoint.text_bytes(&text),
                 Ok(Some(Frame::Binary(_))) => self.endpoint.binary(),
@@ -217,7 +217,7 @@ impl RawSocket {
                     self.close(reason, ctx);
                     return false;
                 }
-                Err(ProtocolError::Overflow) => Next::Close(1009),
+                Err(ProtocolError::Overflow) => self.endpoint.too_large(),
                 Err(_) => Next::Close(1002),
             };
             if !self.follow(next, ctx) {

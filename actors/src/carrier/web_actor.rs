@@ -84,7 +84,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for MediaSocket {
                 ctx.stop();
                 Next::GoOn
             }
-            Err(ProtocolError::Overflow) => Next::Close(1009),
+            Err(ProtocolError::Overflow) => self.endpoint.too_large(),
             Err(_) => {
                 ctx.stop();
                 Next::GoOn

@@ -5,10 +5,13 @@
 //! written.
 
 use crate::clock::Clock;
+use crate::histogram::Histogram;
 use crate::port::journal::{Journal, JournalError};
+use crate::tally::Tally;
 use holdline_core::Tick;
 use holdline_core::fact::{Entry, Key};
 use holdline_core::fold::Fold;
+use holdline_core::metric::{BATCH_BOUNDS, SYNC_BOUNDS};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,7 +46,7 @@ pub(super) fn fold(journal: &dyn Journal, key: &Key) -> Result<Fold, JournalErro
 }
 
 /// What the journal's owner shows of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
     failing: AtomicBool,
     commits: AtomicU64,
@@ -51,57 +54,24 @@ pub struct Health {
     pruned: AtomicU64,
     disk_bytes: AtomicU64,
     snapshots: AtomicU64,
-    batch_facts: Histogram<{ BATCH_BOUNDS.len() }>,
-    sync_micros: Histogram<{ SYNC_BOUNDS.len() }>,
+    failures: AtomicU64,
+    batch_facts: Histogram,
+    sync_micros: Histogram,
 }
 
-/// Facts of one commit.
-pub const BATCH_BOUNDS: [u64; 8] = [1, 2, 5, 10, 50, 100, 500, 1000];
-/// Microseconds of one sync: from a drive with a battery to one that is about to fail.
-pub const SYNC_BOUNDS: [u64; 10] =
-    [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
-
-/// Counts of what was measured, by upper bounds, as monitoring wants them.
-#[derive(Debug)]
-pub struct Histogram<const N: usize> {
-    /// Each counts what is above the bound before it and not above its own; what is above all of them is only in
-    /// `count`.
-    buckets: [AtomicU64; N],
-    count: AtomicU64,
-    sum: AtomicU64,
-}
-
-impl<const N: usize> Default for Histogram<N> {
-    fn default() -> Histogram<N> {
-        Histogram {
-            buckets: [const { AtomicU64::new(0) }; N],
-            count: AtomicU64::new(0),
-            sum: AtomicU64::new(0),
+impl Default for Health {
+    fn default() -> Health {
+        Health {
+            failing: AtomicBool::default(),
+            commits: AtomicU64::default(),
+            facts: AtomicU64::default(),
+            pruned: AtomicU64::default(),
+            disk_bytes: AtomicU64::default(),
+            snapshots: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            batch_facts: Histogram::new(BATCH_BOUNDS),
+            sync_micros: Histogram::new(SYNC_BOUNDS),
         }
-    }
-}
-
-impl<const N: usize> Histogram<N> {
-    fn add(&self, value: u64, bounds: &[u64; N]) {
-        if let Some(at) = bounds.iter().position(|bound| value <= *bound)
-            && let Some(bucket) = self.buckets.get(at)
-        {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(value, Ordering::Relaxed);
-    }
-
-    pub fn buckets(&self) -> [u64; N] {
-        std::array::from_fn(|at| self.buckets.get(at).map_or(0, |bucket| bucket.load(Ordering::Relaxed)))
-    }
-
-    pub fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    pub fn sum(&self) -> u64 {
-        self.sum.load(Ordering::Relaxed)
     }
 }
 
@@ -125,18 +95,23 @@ impl Health {
         self.pruned.load(Ordering::Relaxed)
     }
 
+    /// Attempts to write that failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
     /// Snapshots of long stories that were kept.
     pub fn snapshots(&self) -> u64 {
         self.snapshots.load(Ordering::Relaxed)
     }
 
     /// How many facts shared a commit, by [`BATCH_BOUNDS`].
-    pub fn batch_facts(&self) -> &Histogram<{ BATCH_BOUNDS.len() }> {
+    pub fn batch_facts(&self) -> &Histogram {
         &self.batch_facts
     }
 
     /// How long the disk took for a commit in microseconds, by [`SYNC_BOUNDS`]. Empty for a store without a disk.
-    pub fn sync_micros(&self) -> &Histogram<{ SYNC_BOUNDS.len() }> {
+    pub fn sync_micros(&self) -> &Histogram {
         &self.sync_micros
     }
 
@@ -178,6 +153,8 @@ pub(super) struct Desk {
     pub journal: Box<dyn Journal>,
     health: Arc<Health>,
     keep: Option<Keep>,
+    /// Told of all that is written.
+    tally: Option<Arc<Tally>>,
     waiting: VecDeque<Job>,
     group: Option<Group>,
     pause: Duration,
@@ -195,11 +172,17 @@ struct Group {
 }
 
 impl Desk {
-    pub fn new(journal: Box<dyn Journal>, health: Arc<Health>, keep: Option<Keep>) -> Desk {
+    pub fn new(
+        journal: Box<dyn Journal>,
+        health: Arc<Health>,
+        keep: Option<Keep>,
+        tally: Option<Arc<Tally>>,
+    ) -> Desk {
         Desk {
             journal,
             health,
             keep,
+            tally,
             waiting: VecDeque::new(),
             group: None,
             pause: RETRY_FIRST,
@@ -290,9 +273,12 @@ impl Desk {
         let facts = u64::try_from(group.batch.len()).unwrap_or(0);
         self.health.commits.fetch_add(1, Ordering::Relaxed);
         self.health.facts.fetch_add(facts, Ordering::Relaxed);
-        self.health.batch_facts.add(facts, &BATCH_BOUNDS);
+        self.health.batch_facts.add(facts);
+        if let Some(tally) = &self.tally {
+            tally.written(&group.batch);
+        }
         if let Some(took) = self.journal.last_sync() {
-            self.health.sync_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), &SYNC_BOUNDS);
+            self.health.sync_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         }
         self.count(&group.batch);
         for written in group.written {
@@ -372,6 +358,7 @@ impl Desk {
     }
 
     fn fails(&mut self, error: &JournalError) -> Duration {
+        self.health.failures.fetch_add(1, Ordering::Relaxed);
         if !self.health.failing.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 %error,

@@ -36,6 +36,11 @@ impl<J> Lane<J> {
         Ok(())
     }
 
+    /// Jobs that wait.
+    pub fn len(&self) -> usize {
+        self.queue().jobs.len()
+    }
+
     /// Nothing new is taken; what is there is still done.
     pub fn close(&self) {
         self.queue().closed = true;

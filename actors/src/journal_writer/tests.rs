@@ -183,7 +183,11 @@ async fn a_long_story_is_folded_from_a_snapshot_and_comes_to_the_same() {
     }
     assert_eq!(health.snapshots(), 1);
     assert_eq!((health.batch_facts().count(), health.batch_facts().sum()), (3, facts));
-    assert_eq!(health.batch_facts().buckets()[BATCH_BOUNDS.len() - 1], 3, "each below a thousand, above 500");
+    assert_eq!(
+        health.batch_facts().measured().buckets.last().copied(),
+        Some(3),
+        "each below a thousand, above 500"
+    );
     let whole = Fold::of(&story);
     assert_eq!(writer.send(ReadFold(key())).await.unwrap().unwrap(), whole);
     assert_eq!(writer.send(FoldSettled(key())).await.unwrap().unwrap(), whole);

@@ -30,12 +30,14 @@ pub mod words;
 
 pub use fact::{CallEnd, CallFact};
 pub use reaching::RestConfig;
+pub use sound::{ECHO_HELD_MAX, SAYS_MAX, WAITING_MAX};
 pub use state::CallState;
+pub use streaming::EARLY_MAX;
 pub use words::*;
 
 use crate::fact::Fact;
 use crate::invariant;
-use crate::media::playout::LEAD_MAX;
+use crate::media::playout::{LEAD_MAX, PlayoutCounts};
 use crate::{Machine, Now, Tick};
 use ending::Deadlines;
 use reaching::Reach;
@@ -67,8 +69,29 @@ pub struct Counters {
     pub frames_in: u64,
     pub frames_out: u64,
     pub frames_dropped: u64,
+    /// Of those: dropped before anybody listened, and in an echo. The others found our own end too slow.
+    pub dropped_early: u64,
+    pub dropped_echo: u64,
     pub stale_turns: u64,
     pub ignored_inputs: u64,
+    /// What found its bound reached.
+    pub digits_refused: u64,
+    pub sounds_refused: u64,
+    pub texts_refused: u64,
+}
+
+impl Counters {
+    pub fn dropped_slow(&self) -> u64 {
+        self.frames_dropped.saturating_sub(self.dropped_early + self.dropped_echo)
+    }
+}
+
+/// All that a call counts of its sound, and what of it waits to be played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MediaCounts {
+    pub call: Counters,
+    pub playout: PlayoutCounts,
+    pub queued: usize,
 }
 
 impl Call {
@@ -136,6 +159,11 @@ impl Call {
 
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    pub fn media_counts(&self) -> MediaCounts {
+        let (playout, queued) = self.desk.counts();
+        MediaCounts { call: self.counters, playout, queued }
     }
 
     /// Decides: the fact is in force from here on, and is written before anything behind it is done.

@@ -2,18 +2,18 @@
 
 use super::ear::Ear;
 use super::*;
-use crate::media::playout::{How, Out, Playout, PlayoutConfig, Report, SoundId, Source};
+use crate::media::playout::{How, Out, Playout, PlayoutConfig, PlayoutCounts, Report, SoundId, Source};
 use crate::media::recorder::{Channels, EndedBy, Recorder, RecorderConfig};
 use crate::scene::{ErrorClass, Event, Gap, Op, RecordingReport, RecordingWish, Refused, Sound, SoundEnd};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Frames to echo that are kept while it is written down that the echo began: a second, as everywhere on this road.
-const ECHO_HELD_MAX: usize = 50;
+pub const ECHO_HELD_MAX: usize = 50;
 /// Sounds that wait to be loaded or played. `async` prompts in a loop meet this first.
-const WAITING_MAX: usize = 100;
+pub const WAITING_MAX: usize = 100;
 /// Texts that wait for the next document, beside what the flow itself puts into it.
-const SAYS_MAX: usize = 4;
+pub const SAYS_MAX: usize = 4;
 /// Sounds of the house (a recording's beep) are numbered from here; nobody is told of their end.
 const HOUSE_SOUNDS: u64 = 1 << 62;
 
@@ -85,6 +85,11 @@ impl Desk {
 
     pub(super) fn ahead(&self, now: Tick) -> Duration {
         self.playout.ahead(now)
+    }
+
+    /// What was played so far, and how many frames wait to be.
+    pub(super) fn counts(&self) -> (PlayoutCounts, usize) {
+        (self.playout.counts(), self.playout.queued())
     }
 
     pub(super) fn is_recording(&self) -> bool {
@@ -241,10 +246,14 @@ impl Call {
                 if held.len() > ECHO_HELD_MAX {
                     held.pop_front();
                     self.counters.frames_dropped += 1;
+                    self.counters.dropped_echo += 1;
                 }
             }
             // Echo is live: what a stalled socket does not take at once is worth nothing a second later.
-            Echo::On if self.desk.blocked => self.counters.frames_dropped += 1,
+            Echo::On if self.desk.blocked => {
+                self.counters.frames_dropped += 1;
+                self.counters.dropped_echo += 1;
+            }
             Echo::On => {
                 self.counters.frames_out += 1;
                 self.desk.spoke(now, &audio);
@@ -263,6 +272,7 @@ impl Call {
         let streams = self.live.as_ref().is_some_and(|live| live.is_usable());
         let deferred = !(streams && self.config.local_speech);
         if deferred && self.state.says.len() >= SAYS_MAX {
+            self.counters.texts_refused += 1;
             out.push(Effect::Answer { ask, answer: Answer::Denied { why: "too much waits to be said" } });
             return;
         }
@@ -282,6 +292,7 @@ impl Call {
             return; // frozen with the stream: the flow begins it again
         }
         if self.desk.waiting.len() >= WAITING_MAX {
+            self.counters.sounds_refused += 1;
             let message = format!("at most {WAITING_MAX} sounds of a call can wait at once");
             let end = SoundEnd::Failed { class: ErrorClass::Invalid, message };
             self.desk.failures.push((sound, end));

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// Sockets admitted and not yet named by their `start`.
 const OPENING_MAX: usize = 8;
 /// Frames kept while the flow's first turn on a stream is under way: a second, as everywhere on this road.
-const EARLY_MAX: usize = 50;
+pub const EARLY_MAX: usize = 50;
 /// Streams of a format that we can't handle, until the call is given up.
 const TROUBLES_MAX: u32 = 3;
 
@@ -190,6 +190,7 @@ impl Call {
             if early.len() > EARLY_MAX {
                 early.pop_front();
                 self.counters.frames_dropped += 1;
+                self.counters.dropped_early += 1;
             }
             return;
         }
@@ -219,6 +220,7 @@ impl Call {
         };
         live.last_heard = now.tick;
         let room = self.state.digits.len() < crate::limit::DIGITS_MAX;
+        self.counters.digits_refused += u64::from(!room);
         if !room || !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
             self.counters.ignored_inputs += 1;
             return;

@@ -34,6 +34,21 @@ impl Route {
         }
     }
 
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            // Whoever looks whether we are well is not counted.
+            Route::Health | Route::Ready => "unknown",
+            Route::Twiml | Route::Voice(_) => "voice",
+            Route::Next(_) => "next",
+            Route::Wait(_) => "wait",
+            Route::Ws | Route::Stream(_) | Route::Ticket { .. } => "stream",
+            Route::Status => "status",
+            Route::StreamEvent => "stream_event",
+            Route::Recording => "recording",
+            Route::Conference => "conference",
+        }
+    }
+
     pub(super) fn is_socket(&self) -> bool {
         matches!(self, Route::Ws | Route::Stream(_) | Route::Ticket { .. })
     }

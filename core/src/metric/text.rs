@@ -119,14 +119,7 @@ fn histogram(
     series(family, "_count", words, None, count, text);
 }
 
-fn series(
-    family: &Family,
-    suffix: &str,
-    words: &[&str],
-    bound: Option<&str>,
-    value: f64,
-    text: &mut String,
-) {
+fn series(family: &Family, suffix: &str, words: &[&str], bound: Option<&str>, value: f64, text: &mut String) {
     text.push_str(family.name);
     text.push_str(suffix);
     // No word of the table needs an escape: a test says so.

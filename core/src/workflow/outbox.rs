@@ -18,7 +18,7 @@ use uuid::Uuid;
 /// at once, and can be sent again from there.
 pub const ROWS_MAX: usize = 10_000;
 /// Requests at once, so that one slow receiver doesn't use up the machine's sockets.
-const IN_FLIGHT_MAX: usize = 32;
+pub const IN_FLIGHT_MAX: usize = 32;
 /// Ordinals of deliveries among what a run's id gives rise to.
 const OWED: u64 = 2 << 32;
 /// The receiver says that it is gone for good.
@@ -211,6 +211,10 @@ impl Outbox {
     /// Deliveries that are still open.
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
     pub fn is_empty(&self) -> bool {

@@ -14,7 +14,7 @@ use holdline_actors::call_registry::{self, CallRegistry, Count, ENDED_MAX, NotHe
 use holdline_actors::call_session::{CallSession, House, Mail, SocketOut};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::clock::Clock;
-use holdline_actors::door::{Door, Opened, Tally, Ticket};
+use holdline_actors::door::{Door, Opened, Ticket};
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
 use holdline_actors::outbound::{self, Outbound};
@@ -22,6 +22,7 @@ use holdline_actors::outbox::{self, Outbox, Outside};
 use holdline_actors::port::http as port;
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal, Story};
 use holdline_actors::post::{Held, Posted};
+use holdline_actors::tally::Tally;
 use holdline_core::call::{Answer, CallEnd, CallState, Input, Request, StreamNo};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::front;
@@ -173,8 +174,9 @@ impl World {
         let elsewhere: Arc<dyn port::World> = switchboard.clone();
         let outbox = Outbox::new(clock, journal.clone(), elsewhere.clone(), retries).start();
         let outside = Outside { world: elsewhere, outbox: outbox.clone() };
-        let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), shelf.clone()).start();
         let tally = Arc::new(Tally::default());
+        let flows =
+            FlowRegistry::new(clock, journal.clone(), outside.clone(), shelf.clone(), tally.clone()).start();
         let house = House {
             clock,
             journal: journal.clone(),

@@ -65,7 +65,7 @@ fn room(shelf: &Arc<Shelf>, folder: &std::path::Path) -> Arc<Room> {
     config.flows.dir = folder.to_owned();
     let parts = crate::runtime::parts(&config).unwrap();
     let runtime = crate::runtime::Runtime::start(&config, "http://localhost".to_owned(), parts);
-    Arc::new(Room::new(Arc::<Shelf>::clone(shelf), runtime.desk(), folder.to_owned()))
+    Arc::new(Room::new(Arc::<Shelf>::clone(shelf), runtime.desk(), folder.to_owned(), runtime.watch()))
 }
 
 async fn ask(shelf: &Arc<Shelf>, method: &str, uri: &str) -> (u16, Value) {

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use super::frame::{FRAME, FRAME_BYTES, FRAME_MS, Frame};
 use crate::Tick;
+use crate::metric::LATE_BOUNDS;
 use utterance::Utterance;
 
 /// A late tick of up to this much sends all that is due; anything later starts the cadence anew.
@@ -121,6 +122,9 @@ pub struct PlayoutCounts {
     pub rebases: u64,
     /// The latest that any frame was.
     pub late_max: Duration,
+    /// How late frames were, by [`LATE_BOUNDS`] and beyond them, and all of it together.
+    pub late: [u32; LATE_BOUNDS.len() + 1],
+    pub late_micros: u64,
     /// Frames that were waiting here when a hush came.
     pub cleared: u64,
     pub timeouts: u64,
@@ -128,6 +132,18 @@ pub struct PlayoutCounts {
     pub marks_missed: u64,
     /// Marks that came back for nothing: after a clear, twice, or never ours.
     pub marks_stale: u64,
+}
+
+impl PlayoutCounts {
+    fn frame(&mut self, late_micros: u64) {
+        self.frames += 1;
+        self.late_max = self.late_max.max(Duration::from_micros(late_micros));
+        self.late_micros += late_micros;
+        let at = LATE_BOUNDS.iter().position(|bound| late_micros <= *bound).unwrap_or(LATE_BOUNDS.len());
+        if let Some(count) = self.late.get_mut(at) {
+            *count = count.saturating_add(1);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -315,6 +331,11 @@ impl Playout {
         self.heard_until.since(now)
     }
 
+    /// Frames that wait to be sent; of a sound that is there as a whole, as many as the queue would hold of it.
+    pub fn queued(&self) -> usize {
+        self.queue.iter().map(Utterance::ready).sum::<usize>().min(self.config.queue_frames)
+    }
+
     pub fn counts(&self) -> PlayoutCounts {
         self.counts
     }
@@ -356,8 +377,7 @@ impl Playout {
         for _ in 0..BURST_MAX + ahead {
             let sent = match self.queue.front_mut() {
                 Some(front) if front.ready() > 0 && deadline <= now + self.config.lead => {
-                    self.counts.late_max = self.counts.late_max.max(now.since(deadline));
-                    self.counts.frames += 1;
+                    self.counts.frame(now.0.saturating_sub(deadline.0));
                     self.heard_until = self.heard_until.max(now) + FRAME;
                     front.next(self.heard_until)
                 }
