@@ -62,7 +62,7 @@ impl Watch {
         let used = |page: &mut Page, limit: Limit, count: usize| {
             page.count(&metric::LIMITS_USED, &[limit.word()], count as u64);
         };
-        used(&mut page, Limit::KeptAnswers, ledger.len());
+        used(&mut page, Limit::KeptAnswers, ledger.count());
         let asked = futures::join!(
             self.ask(&self.calls, Count),
             self.ask(&self.flows, CountFlows),

@@ -76,7 +76,7 @@ pub fn key_of(request: &HttpRequest) -> Result<Option<String>, Problem> {
 
 impl Ledger {
     /// Answers that are kept.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.kept().slots.len()
     }
 
