@@ -11,9 +11,10 @@ use holdline_actors::journal_writer::{AskHealth, JournalWriter, List, Read, Read
 use holdline_actors::port::journal::{Kind, Listed};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::flow::run::Run;
+use holdline_core::time::rfc3339_ms;
 use holdline_core::workflow::{Workflow, run_facts};
 use holdline_core::{CallId, RunId};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::desk::is_forgotten;
@@ -78,6 +79,25 @@ impl House {
         run.find(id).map(Run::view)
     }
 
+    /// The step that holds a live call, by name; its own page says more.
+    fn current_action(&self, entries: &[Entry]) -> Value {
+        let run = Run::restore(self.clock.now(), run_facts(entries.iter().map(|entry| &entry.fact))).ok();
+        let step = run.as_ref().and_then(Run::current);
+        step.map_or(Value::Null, |step| {
+            let node = &step.node;
+            json!({
+                "id": node.id, "type": node.kind, "name": node.name, "started_at": rfc3339_ms(step.started_at),
+            })
+        })
+    }
+
+    /// What a call's session counts right now; `None` when it is not in memory.
+    async fn media(&self, sid: &str) -> Result<Option<Value>, Problem> {
+        let observed = self.calls.send(Observe(CallId(sid.to_owned()))).await.map_err(gone)?;
+        let Some(observed) = observed else { return Ok(None) };
+        Ok(observed.await.ok())
+    }
+
     fn run_view(&self, key: &Key, entries: &[Entry]) -> Option<Value> {
         let facts: Vec<Fact> = entries.iter().map(|entry| entry.fact.clone()).collect();
         let now = self.clock.now();
@@ -110,18 +130,37 @@ impl House {
 
 impl Directory for House {
     fn calls<'d>(&'d self, filter: &'d CallFilter, page: &'d Page) -> Found<'d, Vec<Row>> {
-        let show = |key: &Key, entries: &[Entry]| {
-            let call = fold_call(entries)?.view();
-            let fits = |wanted: &Option<String>, key: &str| {
-                wanted.as_ref().is_none_or(|wanted| call.get(key).is_some_and(|value| value == wanted))
-            };
-            let fits = fits(&filter.state, "state")
-                && fits(&filter.workflow, "workflow")
-                && fits(&filter.from, "from");
-            fits.then(|| (name(key), call))
+        let is_live = |state: &str| state != "ended";
+        // A call's story is closed some time after its end, so the open ones hold all that live.
+        let open = filter.state.as_deref().is_some_and(is_live);
+        let show = move |key: &Key, entries: &[Entry]| {
+            let state = fold_call(entries)?;
+            let fits =
+                |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
+            let phase = state.phase();
+            let fits = (filter.state.as_deref() == Some("live") && is_live(phase)
+                || fits(&filter.state, phase))
+                && fits(&filter.workflow, &state.workflow.0)
+                && fits(&filter.from, &state.arrival.from);
+            if !fits {
+                return None;
+            }
+            let mut call = state.view();
+            call["current_action"] = if is_live(phase) { self.current_action(entries) } else { Value::Null };
+            Some((name(key), call))
         };
-        self.rows(Kind::Calls, false, page, move |key, entries| show(key, entries).into_iter().collect())
-            .boxed_local()
+        async move {
+            let show = move |key: &Key, entries: &[Entry]| show(key, entries).into_iter().collect();
+            let mut rows = self.rows(Kind::Calls, open, page, show).await?;
+            for row in &mut rows {
+                let is_live = row.value.get("state").and_then(Value::as_str).is_some_and(is_live);
+                if let Some(media) = if is_live { self.media(&row.cursor.id).await? } else { None } {
+                    row.value["media"] = media;
+                }
+            }
+            Ok(rows)
+        }
+        .boxed_local()
     }
 
     fn call<'d>(&'d self, sid: &'d str) -> Found<'d, Option<Value>> {
@@ -131,12 +170,10 @@ impl Directory for House {
             let entries = read.await.map_err(gone)?.map_err(unreadable)?;
             let Some(state) = fold_call(&entries) else { return Ok(None) };
             let mut view = state.view();
-            let live = self.calls.send(Observe(call)).await.map_err(gone)?;
-            if let Some(observed) = live
-                && let Ok(live) = observed.await
-                && let (Some(view), Some(media)) = (view.as_object_mut(), live.get("media"))
-            {
-                view.insert("media".into(), media.clone());
+            view["current_action"] =
+                if state.over.is_none() { self.current_action(&entries) } else { Value::Null };
+            if let Some(media) = self.media(sid).await? {
+                view["media"] = media;
             }
             Ok(Some(view))
         }

@@ -542,6 +542,38 @@ async fn a_stopped_sub_workflow_hangs_up_and_its_main_workflow_hears_of_it() {
 }
 
 #[tokio::test]
+async fn whoever_looks_sees_the_live_calls_with_their_step_and_how_loud_they_are() {
+    let hosted = Hosted::start(&[("echoes", "tasks: [{ type: echo, name: mirror }]\n")], in_memory);
+    let person = Person::of(&hosted);
+    let live = async || person.0.get("/v1/calls?state=live").await.json();
+    assert_eq!(live().await["result"], json!([]));
+    let mut caller = Caller::begin(&hosted.public(), "echoes", "1").await;
+    caller.echo().await;
+    let call = live().await["result"][0].clone();
+    assert_eq!((&call["sid"], &call["state"]), (&json!(caller.call_sid), &json!("active")));
+    assert_eq!(
+        (&call["current_action"]["type"], &call["current_action"]["name"]),
+        (&json!("echo"), &json!("mirror"))
+    );
+    assert_eq!(call["media"]["levels"], json!({ "heard_dbfs": null, "spoken_dbfs": null }), "nobody looked");
+    let loud = until("both sides are loud", async || {
+        caller.speak(&[0x80; 160]).await;
+        let path = format!("/v1/levels?calls={},CA{:032}", caller.call_sid, 9);
+        let levels = person.0.get(&path).await.json()["result"].clone();
+        (!levels[0]["spoken_dbfs"].is_null()).then_some(levels)
+    });
+    let sid = caller.call_sid.clone();
+    assert_eq!(loud.await, json!([{ "sid": sid, "heard_dbfs": 0, "spoken_dbfs": 0 }]));
+    caller.hang_up().await;
+    let gone = until("it is over", async || Some(live().await["result"] == json!([])).filter(|gone| *gone));
+    assert!(gone.await);
+    let ended = person.0.get("/v1/calls?state=ended").await.json()["result"][0].clone();
+    assert_eq!((&ended["sid"], &ended["current_action"]), (&json!(sid), &json!(null)));
+    let many = format!("/v1/levels?calls={}", vec!["CA1"; 51].join(","));
+    assert_eq!(refusal(&person.0.get(&many).await), code(400, "invalid_request"));
+}
+
+#[tokio::test]
 async fn a_live_call_is_spoken_into_interrupted_and_hung_up() {
     let flow = "tasks:\n  - { type: echo }\n  - { type: beep, name: long, parameters: { duration: 10000 } }\n  - { type: block, id: after }\n";
     let hosted = Hosted::start(&[("beeps", flow)], in_memory);

@@ -658,7 +658,7 @@ impl Handler<Remember> for CallRegistry {
     }
 }
 
-/// What every session counts and shows right now; `None` when the call is not in memory.
+/// What a session counts right now, as `media` of the API; `None` when the call is not in memory.
 #[derive(Message)]
 #[rtype(result = "Option<oneshot::Receiver<serde_json::Value>>")]
 pub struct Observe(pub CallId);

@@ -120,7 +120,7 @@ pub enum Mail {
         stream: StreamNo,
         count: u32,
     },
-    /// What the machine counts and shows right now.
+    /// What the machine counts right now; its levels are measured from here on, for a while.
     Observe {
         reply: oneshot::Sender<serde_json::Value>,
     },
@@ -463,7 +463,9 @@ impl CallSession {
             }
             Mail::SocketSent { stream, count } => self.sent(stream, count, ctx),
             Mail::Observe { reply } => {
-                let _ = reply.send(self.driver.machine().view());
+                self.turn(Input::Watched, ctx);
+                let now = self.driver.clock().now();
+                let _ = reply.send(self.driver.machine().media_view(now));
             }
             Mail::Provoke => panic!("provoked"),
         }

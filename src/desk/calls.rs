@@ -1,6 +1,6 @@
 //! Live calls: hung up, interrupted, spoken into.
 
-use holdline_actors::call_registry::fold_call;
+use holdline_actors::call_registry::{Observe, fold_call};
 use holdline_actors::journal_writer::Read;
 use holdline_core::call::{Answer, CallState, Request};
 use holdline_core::fact::Key;
@@ -46,6 +46,23 @@ impl Desk {
     /// Sets variables of the sub-workflow that holds the call.
     pub async fn set_variables(&self, sid: &str, variables: Map<String, Value>) -> Result<(), Problem> {
         self.command_flow(sid, Command::Set { variables: variables.into_iter().collect() }).await
+    }
+
+    /// How loud those of these calls are that are in memory. Nothing is read from disk.
+    pub async fn levels(&self, sids: &[&str]) -> Result<Vec<Value>, Problem> {
+        let mut levels = Vec::new();
+        for sid in sids {
+            let observed = self.calls.send(Observe(CallId((*sid).to_owned()))).await.map_err(gone)?;
+            let Some(observed) = observed else { continue };
+            let mut media = observed.await.unwrap_or_default();
+            let mut level = Map::new();
+            level.insert("sid".to_owned(), Value::from(*sid));
+            if let Some(Value::Object(of_both)) = media.get_mut("levels").map(Value::take) {
+                level.extend(of_both);
+            }
+            levels.push(Value::Object(level));
+        }
+        Ok(levels)
     }
 
     /// Everything that happened to it, in order.

@@ -1,6 +1,7 @@
 //! The control listener: every route of it stands in one table, by topic in a file of its own. What it looks at is
 //! behind [`Directory`], what it does behind `Desk`.
 
+mod about;
 mod activeflows;
 mod calls;
 mod docs;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 use crate::desk::Desk;
 use crate::metrics::Watch;
 use crate::web::auth::{self, Tokens};
+use crate::web::dashboard;
 use crate::web::ledger::Ledger;
 use crate::web::page::{Page, Row};
 use crate::web::problem::{self, Problem};
@@ -83,6 +85,7 @@ pub struct Ready {
 /// All routes that need a token.
 pub fn routes() -> Vec<&'static Route> {
     let tables = [
+        about::ROUTES,
         calls::ROUTES,
         activeflows::ROUTES,
         flows::ROUTES,
@@ -109,6 +112,7 @@ pub fn configure(app: &mut web::ServiceConfig, room: Arc<Room>, tokens: Tokens) 
     app.service(health_resource());
     app.service(ready_resource());
     app.service(docs::resource());
+    dashboard::configure(app);
     let guarded = web::scope("")
         .configure(|app| route::mount(app, &routes()))
         .default_service(web::to(problem::not_found))

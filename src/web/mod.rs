@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod control;
+mod dashboard;
 pub mod ledger;
 pub mod own_server;
 pub mod page;

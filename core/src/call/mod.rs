@@ -37,6 +37,7 @@ pub use words::*;
 
 use crate::fact::Fact;
 use crate::invariant;
+use crate::media::level::Meter;
 use crate::media::playout::{LEAD_MAX, PlayoutCounts};
 use crate::{Machine, Now, Tick};
 use ending::Deadlines;
@@ -60,6 +61,8 @@ pub struct Call {
     /// Facts of this input, not yet handed over to be written.
     batch: Vec<Fact>,
     counters: Counters,
+    /// Only while somebody looks.
+    meter: Option<Box<Meter>>,
     finished: bool,
 }
 
@@ -133,6 +136,7 @@ impl Call {
             reach: Reach::default(),
             batch: Vec::new(),
             counters: Counters::default(),
+            meter: None,
             finished: false,
         }
     }
@@ -141,13 +145,9 @@ impl Call {
         &self.state
     }
 
-    /// `GET /v1/calls/{call}`, live counters included.
-    pub fn view(&self) -> serde_json::Value {
-        let mut view = self.state.view();
-        if let Some(object) = view.as_object_mut() {
-            object.insert("media".into(), self.media_view());
-        }
-        view
+    /// Somebody looks: from here on its levels are measured, for a while.
+    fn watched(&mut self, now: Now) {
+        self.meter.get_or_insert_with(|| Box::new(Meter::new(now.tick))).watched(now.tick);
     }
 
     /// Sound that was sent and can't have been played yet, and the most that there may be of it.
@@ -207,6 +207,7 @@ impl Machine for Call {
             Input::Fetched { no, outcome } => self.tell_flow(crate::scene::Event::Fetched { no, outcome }),
             Input::Dropped { frames } => self.counters.frames_dropped += frames,
             Input::Acked => self.acked(now),
+            Input::Watched => self.watched(now),
             Input::HandOver => self.hand_over(now, out),
         }
         self.settle(now, out);

@@ -2,6 +2,7 @@
 
 use super::ear::Ear;
 use super::*;
+use crate::media::level::{self, Side};
 use crate::media::playout::{How, Out, Playout, PlayoutConfig, PlayoutCounts, Report, SoundId, Source};
 use crate::media::recorder::{Channels, EndedBy, Recorder, RecorderConfig};
 use crate::scene::{ErrorClass, Event, Gap, Op, RecordingReport, RecordingWish, Refused, Sound, SoundEnd};
@@ -256,6 +257,7 @@ impl Call {
             }
             Echo::On => {
                 self.counters.frames_out += 1;
+                level::measure(&mut self.meter, now.tick, Side::Spoken, &audio);
                 self.desk.spoke(now, &audio);
                 out.push(Effect::Transmit { stream: live.stream, out: StreamOut::Audio(audio) });
             }
@@ -333,6 +335,7 @@ impl Call {
             let sent = match sent {
                 Out::Frame(frame) => {
                     self.counters.frames_out += 1;
+                    level::measure(&mut self.meter, now.tick, Side::Spoken, frame.bytes());
                     self.desk.spoke(now, frame.bytes());
                     StreamOut::Audio(frame.bytes().to_vec())
                 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::document::{Ending, Plan};
+use crate::media::level::{self, Side};
 use crate::notice::LineAnswer;
 use crate::provider::twilio::token::is_stream_token;
 use crate::scene::Event;
@@ -185,6 +186,7 @@ impl Call {
         };
         live.last_heard = now.tick;
         self.counters.frames_in += 1;
+        level::measure(&mut self.meter, now.tick, Side::Heard, &audio);
         if let Some(early) = &mut live.early {
             early.push_back((audio, at_ms));
             if early.len() > EARLY_MAX {
@@ -333,13 +335,15 @@ impl Call {
         }
     }
 
-    pub(super) fn media_view(&self) -> Value {
+    /// What is counted and heard right now: the `media` of `GET /v1/calls/{call}`.
+    pub fn media_view(&self, now: Now) -> Value {
         json!({
             "frames_in": self.counters.frames_in,
             "frames_out": self.counters.frames_out,
             "frames_dropped": self.counters.frames_dropped,
             "stream_up": self.live.is_some(),
             "playing": !self.desk.is_quiet(),
+            "levels": self.meter.as_ref().map(|meter| meter.view(now.tick)),
         })
     }
 }

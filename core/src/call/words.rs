@@ -108,6 +108,8 @@ pub enum Input {
     Acked,
     /// The process goes away: hand the call over by closing its stream.
     HandOver,
+    /// Somebody looks at it: how loud it is matters for a while.
+    Watched,
 }
 
 #[derive(Debug, Clone, PartialEq)]

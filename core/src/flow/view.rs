@@ -10,6 +10,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 impl Run {
+    /// The first step that is not done, if it runs.
+    pub fn current(&self) -> Option<&Entry> {
+        current(&self.state).filter(|_| self.state.over.is_none())
+    }
+
     /// `GET /v1/activeflows/{id}`.
     pub fn view(&self) -> Value {
         let state = &self.state;

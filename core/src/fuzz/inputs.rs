@@ -103,6 +103,7 @@ pub enum Move {
     /// What a person wants of the flow or the caller, by a small number.
     Command(u8),
     HandOver,
+    Watched,
     /// Milliseconds, by a table of short and long ones.
     Time(u8),
     /// Replies of flow, loader and files wait, or come at once.
@@ -150,6 +151,7 @@ fn read_move(what: u8, a: u8, b: u8) -> Move {
         12 => Move::WrongToken,
         13 => Move::Attach,
         14 | 15 => Move::Start { socket: a, trouble: b & 15 == 15 },
+        16 if b == 7 => Move::Watched,
         16 => Move::Heard { socket: a },
         17 | 18 => Move::Pressed { socket: a, digit: b },
         19 => Move::Marked { stale: a & 1 == 1 },
@@ -294,6 +296,7 @@ pub fn perform(stage: &mut Stage, step: Move) {
             stage.ask(request);
         }
         Move::HandOver => stage.input(Input::HandOver),
+        Move::Watched => stage.input(Input::Watched),
         Move::Time(number) => {
             let ms = TIMES_MS.get(usize::from(number) % TIMES_MS.len()).copied().unwrap_or(1);
             stage.after_ms(ms);

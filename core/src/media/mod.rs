@@ -6,6 +6,7 @@
 //! | [`g711`] | µ-law and A-law, exact to the tables of the standard |
 //! | [`wav`] | reading WAV files of any kind, writing (and repairing) the header of ours |
 //! | [`resample`] | any rate to 8000 Hz, band-limited |
+//! | [`level`] | how loud it is, while somebody looks |
 //! | [`load`] | a sound file's bytes to what the phone network plays |
 //! | [`tone`] | digits and beeps, and a detector that proves them |
 //! | [`playout`] | one call's outbound audio: pace, marks, barge-in, stalls |
@@ -16,6 +17,7 @@
 
 pub mod frame;
 pub mod g711;
+pub mod level;
 pub mod load;
 pub mod playout;
 pub mod recorder;

@@ -25,6 +25,19 @@ pub static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/v1/levels",
+        about: "How loud live calls are right now, both sides, for meters: cheap enough for several looks a second.",
+        query: &["calls"],
+        body: Body::None,
+        answers: &[(
+            200,
+            "a level for each call of `calls` (CallSids, with commas) whose stream is looked at",
+        )],
+        refusals: &[],
+        run: |asked| Box::pin(measure(asked)),
+    },
+    Route {
+        method: Method::GET,
         path: "/v1/calls/{call}",
         about: "One call: state, exchanges, streams, media counters, activeflows.",
         query: &[],
@@ -108,6 +121,17 @@ async fn list(mut asked: Asked) -> Result<HttpResponse, Problem> {
     Ok(fresh(&page.answer(rows)))
 }
 
+async fn measure(mut asked: Asked) -> Result<HttpResponse, Problem> {
+    let calls = asked.query.take("calls").unwrap_or_default();
+    let calls: Vec<&str> = calls.split(',').filter(|call| !call.is_empty()).collect();
+    if calls.len() > LEVELS_MAX {
+        let detail = format!("calls: expected at most {LEVELS_MAX} CallSids, got {}", calls.len());
+        return Err(Problem::invalid(detail));
+    }
+    let levels = asked.room.desk.levels(&calls).await?;
+    Ok(fresh(&json!({ "result": levels })))
+}
+
 async fn show(asked: Asked) -> Result<HttpResponse, Problem> {
     Ok(fresh(&view(&asked).await?))
 }
@@ -165,4 +189,8 @@ fn unknown(sid: &str) -> Problem {
 /// Four of these fit beside a full document of the flow.
 const TEXT_BYTES_MAX: usize = 4000;
 
-const STATES: [&str; 4] = ["connecting", "active", "stopping", "ended"];
+/// Meters that fit on a page.
+const LEVELS_MAX: usize = 50;
+
+/// `live` is whatever has not ended.
+const STATES: [&str; 5] = ["connecting", "active", "stopping", "ended", "live"];
