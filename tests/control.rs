@@ -555,14 +555,14 @@ async fn whoever_looks_sees_the_live_calls_with_their_step_and_how_loud_they_are
         (&call["current_action"]["type"], &call["current_action"]["name"]),
         (&json!("echo"), &json!("mirror"))
     );
+    let sid = caller.call_sid.clone();
     assert_eq!(call["media"]["levels"], json!({ "heard_dbfs": null, "spoken_dbfs": null }), "nobody looked");
     let loud = until("both sides are loud", async || {
         caller.speak(&[0x80; 160]).await;
-        let path = format!("/v1/levels?calls={},CA{:032}", caller.call_sid, 9);
+        let path = format!("/v1/levels?calls={sid},CA{:032}", 9);
         let levels = person.0.get(&path).await.json()["result"].clone();
         (!levels[0]["spoken_dbfs"].is_null()).then_some(levels)
     });
-    let sid = caller.call_sid.clone();
     assert_eq!(loud.await, json!([{ "sid": sid, "heard_dbfs": 0, "spoken_dbfs": 0 }]));
     caller.hang_up().await;
     let gone = until("it is over", async || Some(live().await["result"] == json!([])).filter(|gone| *gone));
