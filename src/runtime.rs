@@ -426,7 +426,8 @@ fn outbox_config(config: &Config) -> OutboxConfig {
     OutboxConfig { retry_ms: config.events.retry.iter().map(millis).collect(), jitter: JITTER }
 }
 
-fn front_config(config: &Config, origin: String) -> FrontConfig {
+/// What the public listener lets in.
+pub(crate) fn front_config(config: &Config, origin: String) -> FrontConfig {
     let reveal = |secret: &crate::config::Secret| secret.expose().to_owned();
     FrontConfig {
         origin,

@@ -529,7 +529,11 @@ impl<'p, S: Stage> Player<'p, S> {
         let now = self.stage.now();
         let known = match asked {
             Asked::Fetch { call } | Asked::End { call } | Asked::Redirect { call, .. } => *call == self.call,
-            Asked::List { .. } | Asked::Dial(_) => false,
+            Asked::List { .. }
+            | Asked::Dial(_)
+            | Asked::Account
+            | Asked::Numbers { .. }
+            | Asked::Number { .. } => false,
         };
         match asked {
             Asked::List { .. } => {

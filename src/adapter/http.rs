@@ -320,7 +320,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     global && !special
 }
 
-fn tls() -> Result<rustls::ClientConfig, String> {
+/// TLS as everybody here speaks it: the system's own trust, one provider of cryptography.
+pub(crate) fn tls() -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -46,6 +46,22 @@ pub struct ConfigArguments {
 }
 
 #[derive(Debug, Clone, Default, Args)]
+pub struct DoctorArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// The result as JSON, on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArguments {
+    /// The shell: bash, zsh, fish …
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Clone, Default, Args)]
 pub struct CheckArguments {
     #[command(flatten)]
     pub place: Place,

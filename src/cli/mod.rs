@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod call;
 pub mod check;
 pub mod demo;
+pub mod doctor;
 mod excerpt;
 pub mod serve;
 pub mod test;
@@ -14,11 +15,12 @@ mod transcript;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Config;
 use arguments::{
-    CallArguments, CheckArguments, ConfigArguments, DemoArguments, ServeArguments, TestArguments,
+    CallArguments, CheckArguments, CompletionsArguments, ConfigArguments, DemoArguments, DoctorArguments,
+    ServeArguments, TestArguments,
 };
 
 /// The call-session runtime: every phone call survives its server.
@@ -48,6 +50,10 @@ pub enum Command {
     Schema,
     /// Print the effective configuration, secrets masked
     Config(ConfigArguments),
+    /// Find out why calls do not arrive: one line a check, with the cure
+    Doctor(DoctorArguments),
+    /// Print a script that completes this command's words in a shell
+    Completions(CompletionsArguments),
 }
 
 /// What the caller's shell learns. Usage errors are 2, by clap itself.
@@ -75,12 +81,21 @@ pub fn run(line: CommandLine) -> Exit {
         Command::Check(arguments) => check::run(&arguments),
         Command::Schema => show_schema(),
         Command::Config(arguments) => show_config(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => show_completions(&arguments),
     }
 }
 
 fn show_schema() -> Exit {
     let schema = serde_json::to_string_pretty(&holdline_core::flow::schema::schema()).unwrap_or_default();
     print(&format!("{schema}\n"));
+    Exit::Fine
+}
+
+fn show_completions(arguments: &CompletionsArguments) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut CommandLine::command(), "holdline", &mut script);
+    print(&String::from_utf8_lossy(&script));
     Exit::Fine
 }
 
@@ -118,7 +133,6 @@ pub(crate) fn complain(what: &dyn std::fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -2,7 +2,7 @@
 
 mod connection;
 pub mod manager;
-mod ngrok;
+pub(crate) mod ngrok;
 mod signal;
 
 use std::fmt;

@@ -41,7 +41,7 @@ struct Target {
 }
 
 /// The https origin of the tunnel to `port`.
-pub(super) async fn origin(api: &str, port: u16) -> Result<String, TunnelError> {
+pub(crate) async fn origin(api: &str, port: u16) -> Result<String, TunnelError> {
     let asked = tokio::time::timeout(PATIENCE, ask(api)).await;
     let bytes = asked
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long")))
@@ -110,7 +110,7 @@ fn port_of(address: &str) -> Option<u16> {
 }
 
 /// Where ngrok has its API unless told otherwise.
-pub(super) const LOCAL_API: &str = "127.0.0.1:4040";
+pub(crate) const LOCAL_API: &str = "127.0.0.1:4040";
 /// It is on this machine and has the answer in memory.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A tunnel takes about 1 KiB.

@@ -1,4 +1,4 @@
-//! The two ways in which the network writes a date.
+//! The ways in which the network writes a date.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =
@@ -10,6 +10,11 @@ pub fn rfc2822(wall_ms: u64) -> String {
     let weekday = DAYS.get((wall_ms / 86_400_000 % 7) as usize).unwrap_or(&"");
     let month = MONTHS.get(month as usize - 1).unwrap_or(&"");
     format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} +0000")
+}
+
+/// `Thu, 01 Jun 2017 20:48:32 GMT`: the head of every answer.
+pub fn http(wall_ms: u64) -> String {
+    rfc2822(wall_ms).replace("+0000", "GMT")
 }
 
 /// `2017-06-01T20:48:32.123Z`: streams.

@@ -455,7 +455,7 @@ fn refuse_tls(url: &str) -> Result<(), Error> {
 }
 
 #[allow(clippy::disallowed_methods)] // real calls have real times
-fn wall_ms() -> u64 {
+pub(super) fn wall_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))

@@ -1,7 +1,9 @@
 //! The REST side of the pretend network: a call's resource, as the published API describes it.
 //!
 //! `GET …/Calls/{sid}.json`, `POST …/Calls/{sid}.json` with `Status` or `Url`, `GET …/Calls.json` and `POST
-//! …/Calls.json`. The last one dials: whoever owns the lines makes one of what is asked, and lets it ring.
+//! …/Calls.json`. The last one dials: whoever owns the lines makes one of what is asked, and lets it ring. Beside the calls
+//! the account itself and its numbers can be asked for: `GET …/Accounts/{sid}.json`, `GET …/IncomingPhoneNumbers.json`
+//! and `POST …/IncomingPhoneNumbers/{sid}.json`.
 
 use std::time::Duration;
 
@@ -50,6 +52,9 @@ pub enum Asked {
     Redirect { call: String, url: String },
     List { fields: Vec<Field> },
     Dial(Box<Dialled>),
+    Account,
+    Numbers { fields: Vec<Field> },
+    Number { number: String, fields: Vec<Field> },
 }
 
 /// A call to be placed.
@@ -88,10 +93,21 @@ impl Account {
         }
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let missing = || ApiReply::not_found(path);
-        let calls =
-            path.strip_prefix(&format!("/2010-04-01/Accounts/{}/Calls", self.sid)).ok_or_else(missing)?;
-        let one = calls.strip_prefix('/').and_then(|rest| rest.strip_suffix(".json"));
+        let below = path.strip_prefix(&format!("/2010-04-01/Accounts/{}", self.sid)).ok_or_else(missing)?;
         let form = decode(&request.body);
+        if let Some(numbers) = below.strip_prefix("/IncomingPhoneNumbers") {
+            let one = numbers.strip_prefix('/').and_then(|rest| rest.strip_suffix(".json"));
+            return match (request.method.as_str(), one, numbers) {
+                ("POST", Some(number), _) => Ok(Asked::Number { number: number.to_owned(), fields: form }),
+                ("GET", None, ".json") => Ok(Asked::Numbers { fields: decode(query) }),
+                _ => Err(missing()),
+            };
+        }
+        if (request.method.as_str(), below) == ("GET", ".json") {
+            return Ok(Asked::Account);
+        }
+        let calls = below.strip_prefix("/Calls").ok_or_else(missing)?;
+        let one = calls.strip_prefix('/').and_then(|rest| rest.strip_suffix(".json"));
         match (request.method.as_str(), one, calls) {
             ("GET", Some(call), _) => Ok(Asked::Fetch { call: call.to_owned() }),
             ("POST", Some(call), _) => changed(call.to_owned(), &form),
@@ -100,6 +116,36 @@ impl Account {
             _ => Err(missing()),
         }
     }
+}
+
+/// The words of a number's resource, and how they are called when they are set.
+const NUMBER_FIELDS: [(&str, &str); 8] = [
+    ("VoiceUrl", "voice_url"),
+    ("VoiceMethod", "voice_method"),
+    ("VoiceFallbackUrl", "voice_fallback_url"),
+    ("VoiceFallbackMethod", "voice_fallback_method"),
+    ("StatusCallback", "status_callback"),
+    ("StatusCallbackMethod", "status_callback_method"),
+    ("VoiceApplicationSid", "voice_application_sid"),
+    ("FriendlyName", "friendly_name"),
+];
+
+/// Sets what is named, and leaves the rest as it stands. An application that is taken away is null.
+pub(super) fn set_number(number: &mut Value, fields: &[Field]) -> Result<(), ApiReply> {
+    for (name, value) in fields {
+        let Some((_, key)) = NUMBER_FIELDS.iter().find(|(known, _)| known == name) else {
+            return Err(ApiReply::error(400, 20001, &format!("Unknown parameter {name}")));
+        };
+        let is_url = name.ends_with("Url") || name == "StatusCallback";
+        if is_url && !value.is_empty() && !value.starts_with("http") {
+            return Err(ApiReply::error(400, 21502, &format!("{name} is not a valid URL")));
+        }
+        number[*key] = match (*key, value.as_str()) {
+            ("voice_application_sid", "") => Value::Null,
+            (_, value) => value.into(),
+        };
+    }
+    Ok(())
 }
 
 fn field<'f>(form: &'f [Field], name: &str) -> Option<&'f str> {

@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::config::LineConfig;
+use super::date;
 use super::line::Line;
-use super::real::{Network, Question, Story};
-use super::rest::{Account, ApiReply, ApiRequest, Asked, Dialled};
+use super::real::{self, Network, Question, Story};
+use super::rest::{self, Account, ApiReply, ApiRequest, Asked, Dialled};
 use super::sign;
 
 /// Cheap to clone; it answers until the last one is dropped.
@@ -43,6 +44,10 @@ struct State {
     stories: Vec<JoinHandle<Option<Story>>>,
     lose_answers: u32,
     refuse: Vec<ApiReply>,
+    /// The account's numbers, by their ids.
+    numbers: BTreeMap<String, serde_json::Value>,
+    /// How far its clock is ahead.
+    ahead: Duration,
 }
 
 struct Known {
@@ -109,6 +114,36 @@ impl Switchboard {
         self.inner.state().refuse.push(ApiReply { status, body });
     }
 
+    /// The account has this number, which calls nobody yet; its id.
+    pub fn owns(&self, number: &str) -> String {
+        let sid = sign::sid("PN", number);
+        let resource = json!({
+            "sid": sid, "account_sid": self.inner.account.sid, "phone_number": number, "friendly_name": number,
+            "voice_url": "", "voice_method": "POST", "voice_fallback_url": "", "voice_fallback_method": "POST",
+            "status_callback": "", "status_callback_method": "POST", "voice_application_sid": null,
+            "trunk_sid": null, "capabilities": { "voice": true, "sms": true, "mms": false },
+        });
+        self.inner.state().numbers.insert(sid.clone(), resource);
+        sid
+    }
+
+    /// Somebody changes a number at the network itself, in the words of its resource.
+    pub fn set_number(&self, sid: &str, key: &str, value: impl Into<serde_json::Value>) {
+        if let Some(number) = self.inner.state().numbers.get_mut(sid) {
+            number[key] = value.into();
+        }
+    }
+
+    /// A number's resource, as it stands.
+    pub fn number(&self, sid: &str) -> serde_json::Value {
+        self.inner.state().numbers.get(sid).cloned().unwrap_or_default()
+    }
+
+    /// Its clock is so far ahead of this machine's.
+    pub fn is_ahead(&self, by: Duration) {
+        self.inner.state().ahead = by;
+    }
+
     /// Method and path of what it was asked, in order.
     pub fn asked(&self) -> Vec<String> {
         self.inner.state().asked.clone()
@@ -152,6 +187,37 @@ impl Inner {
                     .filter(|call| wanted(call, "To", "to") && wanted(call, "From", "from"))
                     .collect();
                 ApiReply { status: 200, body: json!({ "calls": calls }) }
+            }
+            Asked::Account => {
+                let sid = &self.account.sid;
+                let body =
+                    json!({ "sid": sid, "friendly_name": "pretend", "status": "active", "type": "Full" });
+                ApiReply { status: 200, body }
+            }
+            Asked::Numbers { fields } => {
+                let wanted = fields.iter().find(|(known, _)| known == "PhoneNumber");
+                let state = self.state();
+                let numbers: Vec<_> = state
+                    .numbers
+                    .values()
+                    .filter(|number| wanted.is_none_or(|(_, value)| number["phone_number"] == *value))
+                    .collect();
+                let body = json!({ "incoming_phone_numbers": numbers, "page": 0, "next_page_uri": null });
+                ApiReply { status: 200, body }
+            }
+            Asked::Number { number, fields } => {
+                let mut state = self.state();
+                let Some(resource) = state.numbers.get_mut(&number) else {
+                    return ApiReply::not_found(&number);
+                };
+                let mut changed = resource.clone();
+                match rest::set_number(&mut changed, &fields) {
+                    Ok(()) => {
+                        *resource = changed.clone();
+                        ApiReply { status: 200, body: changed }
+                    }
+                    Err(refusal) => refusal,
+                }
             }
             Asked::Fetch { ref call } | Asked::End { ref call } | Asked::Redirect { ref call, .. } => {
                 let call = call.clone();
@@ -226,8 +292,10 @@ async fn serve(inner: Arc<Inner>, mut socket: TcpStream) {
     let Some(request) = read(&mut socket).await else { return };
     let ApiReply { status, body } = inner.answer(request).await;
     let body = body.to_string();
+    let ahead = u64::try_from(inner.state().ahead.as_millis()).unwrap_or(0);
+    let date = date::http(real::wall_ms() + ahead);
     let answer = format!(
-        "HTTP/1.1 {status} .\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status} .\r\nDate: {date}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     // Whoever asked may have gone.

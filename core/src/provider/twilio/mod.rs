@@ -1,6 +1,7 @@
 //! Twilio and compatible networks: their forms, documents, stream messages and signatures, translated into our own
 //! words and back. Everything here is a pure function of its arguments; who is asked for what is decided elsewhere.
 
+pub mod account;
 pub mod form;
 #[doc(hidden)]
 pub mod fuzz;

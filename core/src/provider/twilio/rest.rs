@@ -191,6 +191,23 @@ impl Refusal {
     }
 }
 
+/// Why an answer is none that was hoped for.
+pub(super) fn refused(outcome: &Outcome) -> Refusal {
+    match read(outcome) {
+        Said::Refused(refusal) => refusal,
+        said => {
+            let status = outcome.as_ref().map_or(0, |reply| reply.status);
+            let message = match said {
+                Said::Unknown { why } => why,
+                Said::Gone => "there is no such thing in this account".to_owned(),
+                Said::TooMany { .. } => "too many requests; ask again in a minute".to_owned(),
+                other => format!("answered {other:?}"),
+            };
+            Refusal { status, code: None, message }
+        }
+    }
+}
+
 fn no_answer(class: ErrorClass, message: &str) -> Said {
     match class {
         ErrorClass::Invalid | ErrorClass::Rejected => {
@@ -241,7 +258,7 @@ fn rfc2822_ms(text: &str) -> Option<u64> {
     u64::try_from(at.timestamp().as_millisecond()).ok()
 }
 
-fn json(reply: &HttpReply) -> Option<&Value> {
+pub(super) fn json(reply: &HttpReply) -> Option<&Value> {
     match &reply.body {
         ReplyBody::Json(value) => Some(value),
         ReplyBody::Text(_) => None,
