@@ -49,6 +49,36 @@ pub struct ConfigArguments {
 pub struct DoctorArguments {
     #[command(flatten)]
     pub place: Place,
+    /// Also place one real call, cut its stream off, and tell what the phone network does then; it costs what a call costs
+    #[arg(long)]
+    pub live_call: bool,
+    /// Whom to call
+    #[arg(long, value_name = "NUMBER", requires = "live_call")]
+    pub to: Option<String>,
+    /// The number that is shown, instead of the setting twilio.from or the account's first
+    #[arg(long, value_name = "NUMBER", requires = "live_call")]
+    pub from: Option<String>,
+    /// The result as JSON, on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SetupArguments {
+    /// A number of the account, such as +14155550100
+    #[arg(value_name = "NUMBER")]
+    pub number: String,
+    #[command(flatten)]
+    pub place: Place,
+    /// The workflow that takes its calls, instead of the setting default_workflow
+    #[arg(long, value_name = "WORKFLOW", conflicts_with = "restore")]
+    pub workflow: Option<String>,
+    /// Put back what was there before
+    #[arg(long)]
+    pub restore: bool,
+    /// Set it without asking
+    #[arg(long)]
+    pub yes: bool,
     /// The result as JSON, on stdout
     #[arg(long)]
     pub json: bool,

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod doctor;
 mod excerpt;
 pub mod serve;
+mod setup;
 pub mod test;
 mod transcript;
 
@@ -20,7 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::Config;
 use arguments::{
     CallArguments, CheckArguments, CompletionsArguments, ConfigArguments, DemoArguments, DoctorArguments,
-    ServeArguments, TestArguments,
+    ServeArguments, SetupArguments, TestArguments,
 };
 
 /// The call-session runtime: every phone call survives its server.
@@ -50,6 +51,8 @@ pub enum Command {
     Schema,
     /// Print the effective configuration, secrets masked
     Config(ConfigArguments),
+    /// Let a number of the account lead here; show first, and put back what was there
+    Setup(SetupArguments),
     /// Find out why calls do not arrive: one line a check, with the cure
     Doctor(DoctorArguments),
     /// Print a script that completes this command's words in a shell
@@ -81,6 +84,7 @@ pub fn run(line: CommandLine) -> Exit {
         Command::Check(arguments) => check::run(&arguments),
         Command::Schema => show_schema(),
         Command::Config(arguments) => show_config(&arguments),
+        Command::Setup(arguments) => setup::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions(arguments) => show_completions(&arguments),
     }

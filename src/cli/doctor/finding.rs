@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::live_call::LiveCall;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -31,6 +33,8 @@ pub struct Finding {
 pub struct Report {
     pub ok: bool,
     pub checks: Vec<Finding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live_call: Option<LiveCall>,
 }
 
 impl Finding {
@@ -71,7 +75,7 @@ impl Finding {
 impl Report {
     pub fn of(checks: Vec<Finding>) -> Report {
         let ok = checks.iter().all(|finding| finding.verdict != Verdict::Failed);
-        Report { ok, checks }
+        Report { ok, checks, live_call: None }
     }
 
     pub fn text(&self) -> String {

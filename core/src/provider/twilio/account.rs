@@ -2,6 +2,7 @@
 
 use super::rest::{LOOK_MS, Refusal, json, refused};
 use crate::http::{Body, Endpoint, Errand, HttpCall, HttpReply, Method, Outcome};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One number of the account.
@@ -17,7 +18,7 @@ pub struct Number {
 }
 
 /// Where a number's calls and statuses go. Empty: nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Addresses {
     pub voice: Address,
     pub fallback: Address,
@@ -26,7 +27,7 @@ pub struct Addresses {
     pub application: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Address {
     pub url: String,
     /// `POST` or `GET`
