@@ -17,6 +17,7 @@ use actix::{Addr, MailboxError};
 use holdline_actors::call_registry::CallRegistry;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::FlowBook;
+use holdline_actors::feed::Feed;
 use holdline_actors::flow_registry::FlowRegistry;
 use holdline_actors::journal_writer::JournalWriter;
 use holdline_actors::outbox::Outbox;
@@ -33,6 +34,7 @@ pub struct Desk {
     pub flows: Addr<FlowRegistry>,
     pub outbox: Addr<Outbox>,
     pub journal: Addr<JournalWriter>,
+    pub feed: Arc<Feed>,
     pub clock: Clock,
     /// Ids of what begins here; the time goes into them.
     pub mint: fn(u64) -> Uuid,

@@ -14,8 +14,9 @@ use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOve
 use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Door, FlowBook};
+use holdline_actors::feed::Feed;
 use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
-use holdline_actors::journal_writer::{Health, JournalWriter, Retire};
+use holdline_actors::journal_writer::{Crier, Health, JournalWriter, Retire};
 use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{Outbox, Outside};
 use holdline_actors::port::audio::Audio;
@@ -26,6 +27,7 @@ use holdline_actors::recovery::{self, Recovered};
 use holdline_actors::tally::Tally;
 use holdline_core::CallId;
 use holdline_core::call::{CallConfig, RestConfig};
+use holdline_core::event::Herald;
 use holdline_core::front::FrontConfig;
 use holdline_core::media::playout::PlayoutConfig;
 use holdline_core::outbound::OutboundConfig;
@@ -90,6 +92,7 @@ pub struct Runtime {
     world: Arc<dyn World>,
     journal: Addr<JournalWriter>,
     journal_health: Arc<Health>,
+    feed: Arc<Feed>,
     room: Arc<Room>,
     public: Arc<Public>,
     tokens: Tokens,
@@ -118,8 +121,10 @@ impl Runtime {
     pub fn start(config: &Config, origin: String, parts: Parts) -> Runtime {
         let clock = Clock::start();
         let tally = Arc::new(Tally::default());
+        let feed = Arc::new(Feed::new(clock));
+        let crier = Crier::new(Herald::new(origin.clone()), feed.clone());
         let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
-        let writer = writer.counting(tally.clone());
+        let writer = writer.counting(tally.clone()).telling(crier);
         let journal_health = writer.health();
         let journal = writer.start();
         let world: Arc<dyn World> = Arc::new(CountedWorld::new(parts.world, tally.clone()));
@@ -194,6 +199,7 @@ impl Runtime {
             flows: flows.clone(),
             outbox: outbox.clone(),
             journal: journal.clone(),
+            feed: feed.clone(),
             clock,
             mint,
             book: door.book.clone(),
@@ -235,6 +241,7 @@ impl Runtime {
             world,
             journal,
             journal_health,
+            feed,
             room,
             public,
             tokens,
@@ -287,6 +294,11 @@ impl Runtime {
     /// How the journal does.
     pub fn journal_health(&self) -> &Health {
         &self.journal_health
+    }
+
+    /// What is told, and who listens.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// The routes that the phone network asks.
@@ -372,8 +384,10 @@ impl Runtime {
         let _ = self.journal.send(Retire).await;
     }
 
-    /// Closes what is left, so that the network comes back to the next process.
+    /// Closes what is left, so that the network comes back to the next process, and so that no listener keeps a server
+    /// from closing.
     pub async fn hand_over(&self) {
+        self.feed.close();
         let _ = self.calls.send(HandOver).await;
     }
 }

@@ -4,11 +4,13 @@
 //! disk, and no commit for a reader. One that does not stays where its owner is, and with it under a clock that tests
 //! can hold.
 
+mod crier;
 mod desk;
 mod lane;
 #[cfg(test)]
 mod tests;
 
+pub use crier::Crier;
 pub use desk::Health;
 
 use crate::clock::Clock;
@@ -44,12 +46,18 @@ pub struct JournalWriter {
 enum Place {
     /// On its owner's own thread; `retrying` while a timer runs that tries a failed batch again.
     Here {
-        desk: Desk,
+        desk: Box<Desk>,
         retrying: bool,
     },
     Apart(Threads),
     /// Not yet started, or retired.
-    Unborn(Option<(Box<dyn Journal>, Option<Keep>)>),
+    Unborn(Option<Box<Unborn>>),
+}
+
+struct Unborn {
+    journal: Box<dyn Journal>,
+    keep: Option<Keep>,
+    crier: Option<Crier>,
 }
 
 type Question = Box<dyn FnOnce(&dyn Journal) + Send>;
@@ -62,13 +70,22 @@ struct Threads {
 
 impl JournalWriter {
     pub fn new(journal: Box<dyn Journal>) -> JournalWriter {
-        JournalWriter { place: Place::Unborn(Some((journal, None))), health: Arc::default(), tally: None }
+        let unborn = Unborn { journal, keep: None, crier: None };
+        JournalWriter { place: Place::Unborn(Some(Box::new(unborn))), health: Arc::default(), tally: None }
     }
 
     /// Deletes stories so long after their end.
     pub fn keeping(mut self, clock: Clock, retention: Duration) -> JournalWriter {
-        if let Place::Unborn(Some((_, keep))) = &mut self.place {
-            *keep = Some(Keep { clock, retention });
+        if let Place::Unborn(Some(unborn)) = &mut self.place {
+            unborn.keep = Some(Keep { clock, retention });
+        }
+        self
+    }
+
+    /// Others are told what is written.
+    pub fn telling(mut self, crier: Crier) -> JournalWriter {
+        if let Place::Unborn(Some(unborn)) = &mut self.place {
+            unborn.crier = Some(crier);
         }
         self
     }
@@ -155,10 +172,11 @@ impl Threads {
         health: Arc<Health>,
         keep: Option<Keep>,
         tally: Option<Arc<Tally>>,
+        crier: Option<Crier>,
     ) -> Threads {
         let (writing, jobs) = Lane::new(WRITES_MAX);
         let (reading, questions) = Lane::new(READS_MAX);
-        let desk = Desk::new(journal, health, keep, tally);
+        let desk = Desk::new(journal, health, keep, tally, crier);
         let handles = [
             spawn("journal-writer", move || write_on(desk, &jobs)),
             spawn("journal-reader", move || read_on(&*reader, &questions)),
@@ -217,11 +235,15 @@ impl Actor for JournalWriter {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         let Place::Unborn(unborn) = &mut self.place else { return };
-        let Some((journal, keep)) = unborn.take() else { return };
+        let Some(unborn) = unborn.take() else { return };
+        let Unborn { journal, keep, crier } = *unborn;
         let (health, tally) = (self.health.clone(), self.tally.clone());
         self.place = match journal.reader() {
-            Some(reader) => Place::Apart(Threads::start(journal, reader, health, keep, tally)),
-            None => Place::Here { desk: Desk::new(journal, health, keep, tally), retrying: false },
+            Some(reader) => Place::Apart(Threads::start(journal, reader, health, keep, tally, crier)),
+            None => {
+                let desk = Box::new(Desk::new(journal, health, keep, tally, crier));
+                Place::Here { desk, retrying: false }
+            }
         };
     }
 }

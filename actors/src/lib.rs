@@ -10,6 +10,7 @@ pub mod carrier;
 pub mod clock;
 pub mod door;
 pub mod driver;
+pub mod feed;
 pub mod flow_registry;
 pub mod histogram;
 pub mod journal_writer;

@@ -10,6 +10,7 @@
 //! | [`flow`] | the workflow language: documents, cursor, stacks, variables, actions |
 //! | [`workflow`] | a main workflow around a flow's run: trigger, completion, what comes after |
 //! | [`fold`] | what a story's facts come to, from the first or from a snapshot |
+//! | [`event`] | which facts others are told of, and as what |
 //! | [`outbound`] | calls that we place: dialled once, whatever happens |
 //! | [`roster`] | which calls exist, who is rebuilt, who is turned away |
 //! | [`http`] | what a workflow asks of other systems, and how their answers are judged |
@@ -20,6 +21,7 @@
 
 pub mod call;
 pub mod document;
+pub mod event;
 pub mod fact;
 pub mod flow;
 pub mod fold;

@@ -111,6 +111,7 @@ impl Server {
         }
         let closed = futures::future::join(stopping, self.runtime.when_no_socket_is_open());
         let _ = tokio::time::timeout(HAND_OVER, closed).await;
+        self.runtime.feed().close();
         self.control.stop(false).await;
     }
 

@@ -6,6 +6,7 @@ mod activeflows;
 mod calls;
 mod docs;
 mod drain;
+pub mod events;
 mod flows;
 mod letters;
 mod metrics;
@@ -92,6 +93,7 @@ pub fn routes() -> Vec<&'static Route> {
         letters::ROUTES,
         metrics::ROUTES,
         drain::ROUTES,
+        events::ROUTES,
         openapi::ROUTES,
         outbound::ROUTES,
     ];

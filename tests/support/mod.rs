@@ -5,6 +5,7 @@ pub mod crowd;
 pub mod exposition;
 pub mod hosted;
 pub mod kill;
+pub mod listen;
 pub mod proxy;
 pub mod relay;
 pub mod served;

@@ -4,11 +4,13 @@
 //! themselves, without a timer. A batch that fails is tried again, unchanged and before anything else, until it is
 //! written.
 
+use super::crier::Crier;
 use crate::clock::Clock;
 use crate::histogram::Histogram;
 use crate::port::journal::{Journal, JournalError};
 use crate::tally::Tally;
 use holdline_core::Tick;
+use holdline_core::event::Told;
 use holdline_core::fact::{Entry, Key};
 use holdline_core::fold::Fold;
 use holdline_core::metric::{BATCH_BOUNDS, SYNC_BOUNDS};
@@ -155,6 +157,7 @@ pub(super) struct Desk {
     keep: Option<Keep>,
     /// Told of all that is written.
     tally: Option<Arc<Tally>>,
+    crier: Option<Crier>,
     waiting: VecDeque<Job>,
     group: Option<Group>,
     pause: Duration,
@@ -169,6 +172,8 @@ pub(super) struct Desk {
 struct Group {
     batch: Vec<Entry>,
     written: Vec<Written>,
+    /// What others are told of it, once it is written.
+    told: Vec<Told>,
 }
 
 impl Desk {
@@ -177,12 +182,14 @@ impl Desk {
         health: Arc<Health>,
         keep: Option<Keep>,
         tally: Option<Arc<Tally>>,
+        crier: Option<Crier>,
     ) -> Desk {
         Desk {
             journal,
             health,
             keep,
             tally,
+            crier,
             waiting: VecDeque::new(),
             group: None,
             pause: RETRY_FIRST,
@@ -246,14 +253,20 @@ impl Desk {
 
     /// Everything that waits to be appended, up to the first job of another kind.
     fn gather(&mut self) -> Option<Group> {
-        let mut group = Group { batch: Vec::new(), written: Vec::new() };
+        let mut group = Group { batch: Vec::new(), written: Vec::new(), told: Vec::new() };
         while group.batch.len() < GROUP_MAX && matches!(self.waiting.front(), Some(Job::Append { .. })) {
             if let Some(Job::Append { batch, written }) = self.waiting.pop_front() {
                 group.batch.extend(batch);
                 group.written.push(written);
             }
         }
-        (!group.written.is_empty()).then_some(group)
+        if group.written.is_empty() {
+            return None;
+        }
+        if let Some(crier) = &mut self.crier {
+            group.told = crier.hear(&group.batch, &*self.journal);
+        }
+        Some(group)
     }
 
     fn commit(&mut self, group: Group) -> Result<(), JournalError> {
@@ -281,6 +294,9 @@ impl Desk {
             self.health.sync_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         }
         self.count(&group.batch);
+        if let Some(crier) = &self.crier {
+            crier.tell(group.told);
+        }
         for written in group.written {
             // Whoever asked may be gone; what was written stays written.
             let _ = written.send(Ok(()));
@@ -290,10 +306,14 @@ impl Desk {
 
     fn perform(&mut self, job: Job) -> Result<(), JournalError> {
         match job {
-            Job::Append { batch, written } => self.commit(Group { batch, written: vec![written] }),
+            // Gathered before any other job.
+            Job::Append { batch, written } => {
+                self.waiting.push_front(Job::Append { batch, written });
+                Ok(())
+            }
             Job::Close(key) => {
                 self.closed = true;
-                self.since_snapshot.remove(&key);
+                self.forget(&key);
                 let closed = self.journal.close(&key);
                 if let Err(JournalError::Write(_)) = closed {
                     self.waiting.push_front(Job::Close(key));
@@ -305,7 +325,7 @@ impl Desk {
                 Ok(())
             }
             Job::Delete { key, done } => {
-                self.since_snapshot.remove(&key);
+                self.forget(&key);
                 let _ = done.send(self.journal.delete(&key));
                 Ok(())
             }
@@ -314,6 +334,13 @@ impl Desk {
                 Ok(())
             }
             Job::Snapshot(key) => self.keep_snapshot(&key),
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.since_snapshot.remove(key);
+        if let Some(crier) = &mut self.crier {
+            crier.forget(key);
         }
     }
 

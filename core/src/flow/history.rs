@@ -193,6 +193,14 @@ impl History {
         self.entries.get_mut(usize::try_from(step.checked_sub(self.dropped + 1)?).ok()?)
     }
 
+    /// Leaves what is under way, and what began behind it.
+    pub fn forget_done(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.outcome.is_some()) {
+            self.entries.pop_front();
+            self.dropped += 1;
+        }
+    }
+
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
     }

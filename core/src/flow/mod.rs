@@ -25,7 +25,7 @@ pub mod schema;
 pub mod script;
 pub mod source;
 pub mod stack;
-mod state;
+pub(crate) mod state;
 pub mod stored;
 pub mod substitute;
 pub mod trigger;

@@ -430,6 +430,11 @@ impl State {
         }
     }
 
+    /// For whoever follows a run without showing its history.
+    pub fn forget_done(&mut self) {
+        self.history.forget_done();
+    }
+
     fn close(&mut self, at: u64, over: &RunOver) {
         self.updated_at = at;
         let under_way =

@@ -18,12 +18,25 @@ impl Run {
     /// `GET /v1/activeflows/{id}`.
     pub fn view(&self) -> Value {
         let state = &self.state;
-        let begun = &state.begun;
-        let over = state.over.as_ref();
+        let dialect = state.begun.script.dialect;
+        let ended = state.history.entries().filter(|entry| entry.outcome.is_some());
+        let mut view = state.row();
+        view["executed_actions"] = ended.map(|entry| shown_entry(entry, dialect)).collect();
+        view["executed_actions_dropped"] = json!(state.history.dropped());
+        view["stack_map"] = stacks(state);
+        view["variables"] = json!(state.vars.shown());
+        view
+    }
+}
+
+impl State {
+    /// All of it but what is long: for lists, and for news.
+    pub fn row(&self) -> Value {
+        let begun = &self.begun;
+        let over = self.over.as_ref();
         let dialect = begun.script.dialect;
         let on_complete =
             begun.on_complete.clone().or_else(|| begun.script.on_complete.clone().map(|id| id.0));
-        let ended = state.history.entries().filter(|entry| entry.outcome.is_some());
         json!({
             "id": begun.id,
             "flow_id": Some(&begun.script.id).filter(|id| !id.0.is_empty()),
@@ -36,17 +49,13 @@ impl Run {
             "retry_of": begun.retry_of,
             "complete_count": begun.complete_count,
             "on_complete_flow_id": on_complete,
-            "current_action": current(state).map(|entry| shown_entry(entry, dialect)),
-            "executed_actions": ended.map(|entry| shown_entry(entry, dialect)).collect::<Vec<_>>(),
-            "executed_actions_dropped": state.history.dropped(),
-            "stack_map": stacks(state),
-            "current_stack_id": state.frames.last().map(|frame| &frame.id),
-            "variables": state.vars.shown(),
+            "current_action": current(self).map(|entry| shown_entry(entry, dialect)),
+            "current_stack_id": self.frames.last().map(|frame| &frame.id),
             "outputs": over.map(|over| &over.outputs),
-            "execute_count": state.executes,
+            "execute_count": self.executes,
             "tm_create": time(begun.at),
-            "tm_update": time(state.updated_at),
-            "tm_end": state.over_at.map(time),
+            "tm_update": time(self.updated_at),
+            "tm_end": self.over_at.map(time),
         })
     }
 }

@@ -48,6 +48,15 @@ impl Waiting {
             _ => {}
         }
     }
+
+    /// The trigger as the action that is under way since `at`.
+    pub fn shown(&self, at: Value) -> Value {
+        json!({
+            "id": self.trigger_name, "type": self.trigger_type, "name": self.trigger_name,
+            "parameters": {}, "started_at": at, "ended_at": null, "outcome": null,
+            "attempts": 1, "missing": [], "dropped": [],
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -142,14 +151,7 @@ impl Workflow {
             let running = object.get("status").is_some_and(|status| status == "running");
             if running {
                 let at = object.get("tm_create").cloned();
-                object.insert(
-                    "current_action".into(),
-                    json!({
-                        "id": waiting.trigger_name, "type": waiting.trigger_type, "name": waiting.trigger_name,
-                        "parameters": {}, "started_at": at, "ended_at": null, "outcome": null,
-                        "attempts": 1, "missing": [], "dropped": [],
-                    }),
-                );
+                object.insert("current_action".into(), waiting.shown(at.unwrap_or_default()));
             }
         }
         view

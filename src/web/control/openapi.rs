@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::web::auth::needed_role;
-use crate::web::control::routes;
+use crate::web::control::{events, routes};
 use crate::web::problem::Code;
 use crate::web::route::{Body, Route, fresh};
 
@@ -75,8 +75,16 @@ fn parameters(route: &Route) -> Vec<Value> {
     let key = (route.method != Method::GET).then(|| {
         json!({ "name": "Idempotency-Key", "in": "header", "schema": { "type": "string", "maxLength": 255 } })
     });
-    of_path.chain(of_query).chain(key).collect()
+    let last = (route.path == EVENTS).then(|| {
+        json!({
+            "name": events::LAST_EVENT_ID, "in": "header", "schema": { "type": "string", "pattern": "^[0-9]+$" },
+        })
+    });
+    of_path.chain(of_query).chain(key).chain(last).collect()
 }
+
+/// The one answer that never ends.
+const EVENTS: &str = "/v1/events";
 
 fn body(route: &Route) -> Option<Value> {
     match route.body {
@@ -102,7 +110,11 @@ fn body(route: &Route) -> Option<Value> {
 fn responses(route: &Route) -> Map<String, Value> {
     let mut responses = Map::new();
     for (status, what) in route.answers {
-        responses.insert(status.to_string(), json!({ "description": what }));
+        let mut answer = json!({ "description": what });
+        if route.path == EVENTS {
+            answer["content"] = json!({ events::MEDIA: { "schema": { "type": "string" } } });
+        }
+        responses.insert(status.to_string(), answer);
     }
     let of_all = [Code::InvalidRequest, Code::Unauthorized, Code::Forbidden];
     let of_changes =
