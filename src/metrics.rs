@@ -12,7 +12,7 @@ use actix::{Actor, Addr, Handler, Message};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdline_actors::call_registry::{self, CallRegistry, Count};
-use holdline_actors::carrier::endpoint;
+use holdline_actors::carrier::{endpoint, reading};
 use holdline_actors::clock::Clock;
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::{AskWaiting, Health, JournalWriter, READS_MAX, WRITES_MAX};
@@ -139,7 +139,7 @@ pub fn limits(config: &Config) -> Vec<(Limit, u64)> {
         (Limit::WebhookBody, of(BODY_BYTES_MAX)),
         (Limit::BadMessages, u64::from(BAD_MESSAGES_MAX)),
         (Limit::MessageBytes, of(MESSAGE_BYTES_MAX)),
-        (Limit::MessageParts, of(endpoint::FRAGMENTS_MAX)),
+        (Limit::MessageParts, of(reading::FRAGMENTS_MAX)),
         (Limit::SocketBacklog, of(endpoint::OWED_MAX)),
         (Limit::HeldFrames, of(HELD_MAX)),
         (Limit::EarlyFrames, of(holdline_core::call::EARLY_MAX)),

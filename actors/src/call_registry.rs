@@ -91,8 +91,6 @@ pub struct Answered {
     /// The workflow that the call's URLs name.
     pub workflow: WorkflowId,
     pub session: Addr<CallSession>,
-    /// The arbiter that the session lives on.
-    pub home: Option<ArbiterHandle>,
 }
 
 /// Why no session answers.
@@ -203,8 +201,8 @@ impl CallRegistry {
                     return; // the dropped reply says that there is no answer
                 }
                 ctx.spawn(answered.into_actor(self).map(move |answered, _, _| {
-                    if let Ok(Reply { answer, session, home }) = answered {
-                        let _ = reply.send(Ok(Answered { answer, workflow, session, home }));
+                    if let Ok(Reply { answer, session }) = answered {
+                        let _ = reply.send(Ok(Answered { answer, workflow, session }));
                     }
                 }));
             }

@@ -1,7 +1,9 @@
 //! Owns one call: performs what the call machine decides.
 
+mod sockets;
+
 use crate::alive::{Alive, Life};
-use crate::carrier::outlet::{Flushed, Outlet};
+use crate::carrier::line::Parcel;
 use crate::clock::Clock;
 use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
@@ -16,16 +18,16 @@ use crate::sub_workflow::{SubWorkflow, Take};
 use crate::tally::{Share, Tally};
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
-use actix_rt::{Arbiter, ArbiterHandle};
 use futures_util::future::BoxFuture;
 use holdline_core::call::{Answer, AskNo, Call, Effect, Input, Request, StreamNo, StreamOut, Summary};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::flow::run::{Run, RunSpec};
-use holdline_core::media::window::Credit;
 use holdline_core::metric::{self, Limit};
+use holdline_core::provider::twilio::stream::Start;
 use holdline_core::scene::RecordingReport;
 use holdline_core::{CallId, Machine, WorkflowId};
-use std::collections::{BTreeMap, VecDeque};
+use sockets::Socket;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -69,8 +71,8 @@ pub struct CallSession {
     last_ask: u64,
     sockets: BTreeMap<StreamNo, Socket>,
     recording: Option<Box<dyn RecordingFile>>,
-    /// A message is being handled, and there may be more of them.
-    reads_mail: bool,
+    /// More may be said before anything is sent.
+    gathers: bool,
     /// What of the tally is this session's.
     share: Share,
     begin: Option<Begin>,
@@ -86,19 +88,6 @@ pub enum Begin {
     Restored { run: Option<Box<Run>> },
 }
 
-/// The other end of a stream.
-struct Socket {
-    out: Held<SocketOut>,
-    outlet: Option<Outlet>,
-    /// The outlet holds something that is not sent.
-    unsent: bool,
-    credit: u32,
-    /// What is owed to it for the frames that it brought.
-    taken: Credit,
-    owed: VecDeque<StreamOut>,
-    close: Option<u16>,
-}
-
 /// Everything that a session may be told.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -112,8 +101,15 @@ pub enum Mail {
     SocketOpen {
         stream: StreamNo,
         out: Held<SocketOut>,
-        /// Where the session may write by itself.
-        outlet: Option<Outlet>,
+    },
+    /// The same, and the session is to hold it.
+    LineOpen {
+        stream: StreamNo,
+        line: Box<Parcel>,
+        /// What it has said of itself already.
+        start: Option<Box<Start>>,
+        /// For what it has not.
+        start_deadline: Duration,
     },
     /// The socket has sent so many messages.
     SocketSent {
@@ -140,9 +136,8 @@ pub enum SocketOut {
 
 pub struct Reply {
     pub answer: Answer,
-    /// For a socket that was admitted, and where it had better live.
+    /// For a socket that was admitted.
     pub session: Addr<CallSession>,
-    pub home: Option<ArbiterHandle>,
 }
 
 impl CallSession {
@@ -167,7 +162,7 @@ impl CallSession {
             last_ask: 0,
             sockets: BTreeMap::new(),
             recording: None,
-            reads_mail: false,
+            gathers: false,
             share: Share::default(),
             begin: Some(begin),
             obituary,
@@ -216,9 +211,7 @@ impl CallSession {
     /// whoever reads it there next writes down why it ended.
     fn cannot_write(&mut self, why: &str, ctx: &mut Context<Self>) {
         tracing::error!(call = %self.driver.machine().state().arrival.call, why, "facts could not be written");
-        for socket in self.sockets.values() {
-            socket.out.post(SocketOut::Close(1011));
-        }
+        self.close_all();
         self.obituary.gave_up();
         ctx.stop();
     }
@@ -226,50 +219,8 @@ impl CallSession {
     fn answer(&mut self, ask: AskNo, answer: Answer, ctx: &mut Context<Self>) {
         if let Some(reply) = self.replies.remove(&ask) {
             // Whoever asked may have gone; the network will ask again.
-            let home = Arbiter::try_current();
-            let _ = reply.send(Reply { answer, session: ctx.address(), home });
+            let _ = reply.send(Reply { answer, session: ctx.address() });
         }
-    }
-
-    fn transmit(&mut self, stream: StreamNo, out: StreamOut, ctx: &mut Context<Self>) {
-        let Some(socket) = self.sockets.get_mut(&stream) else { return };
-        if socket.offer(out) == Posted::Gone {
-            self.sockets.remove(&stream);
-            return;
-        }
-        if socket.credit == 0 {
-            self.turn_later(Input::Blocked { stream, blocked: true }, ctx);
-        }
-        // Behind the mailbox comes the flush; behind a timer or an errand nothing else does.
-        if !self.reads_mail {
-            self.flush(ctx);
-        }
-    }
-
-    /// The socket has sent so many messages, and takes as many more.
-    fn sent(&mut self, stream: StreamNo, count: u32, ctx: &mut Context<Self>) {
-        let Some(socket) = self.sockets.get_mut(&stream) else { return };
-        let was_blocked = socket.credit == 0;
-        socket.credit = (socket.credit + count).min(SOCKET_CREDIT);
-        socket.drain();
-        if was_blocked && socket.credit > 0 {
-            self.turn_later(Input::Blocked { stream, blocked: false }, ctx);
-        }
-    }
-
-    /// Lets out what the turns so far have said.
-    fn flush(&mut self, ctx: &mut Context<Self>) {
-        while let Some((stream, flushed)) = self.sockets.iter_mut().find_map(Socket::flush) {
-            if flushed.sent > 0 {
-                self.sent(stream, flushed.sent, ctx);
-            }
-        }
-    }
-
-    fn close_stream(&mut self, stream: StreamNo, code: u16) {
-        let Some(socket) = self.sockets.get_mut(&stream) else { return };
-        socket.close = Some(code);
-        socket.drain();
     }
 
     fn load(&mut self, sound: u64, what: &holdline_core::scene::Sound, ctx: &mut Context<Self>) {
@@ -318,7 +269,7 @@ impl Actor for CallSession {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        ctx.spawn(Flush);
+        ctx.spawn(Drained);
         if let Some(begin) = self.begin.take() {
             let restored = matches!(begin, Begin::Restored { .. });
             self.begin_flow(begin, ctx);
@@ -361,7 +312,7 @@ impl Owner for CallSession {
             }
             Effect::Answer { ask, answer } => self.answer(ask, answer, ctx),
             Effect::Transmit { stream, out } => self.transmit(stream, out, ctx),
-            Effect::CloseStream { stream, code } => self.close_stream(stream, code),
+            Effect::CloseStream { stream, code } => self.close_stream(stream, code, ctx),
             Effect::Load { sound, what } => self.load(sound, &what, ctx),
             Effect::OpenEcho { echo } => self.turn_later(Input::EchoOpen { echo }, ctx),
             Effect::Fetch { no, errand } => {
@@ -415,10 +366,10 @@ impl Handler<Mail> for CallSession {
     type Result = ();
 
     fn handle(&mut self, mail: Mail, ctx: &mut Self::Context) {
-        self.reads_mail = true;
+        self.gathers = true;
         self.share.read();
         self.read(mail, ctx);
-        self.reads_mail = false;
+        self.gathers = false;
     }
 }
 
@@ -439,27 +390,14 @@ impl CallSession {
                 self.sockets.remove(&stream);
                 self.turn(Input::StreamDown { stream }, ctx);
             }
-            Mail::Input(Input::StreamUp { stream, stream_sid, trouble }) => {
-                if let Some(outlet) = self.sockets.get(&stream).and_then(|socket| socket.outlet.as_ref()) {
-                    outlet.name(&stream_sid);
-                }
-                self.turn(Input::StreamUp { stream, stream_sid, trouble }, ctx);
-            }
             Mail::Input(Input::Heard { stream, audio, at_ms }) => {
                 self.turn(Input::Heard { stream, audio, at_ms }, ctx);
-                if let Some(socket) = self.sockets.get_mut(&stream)
-                    && let Some(lot) = socket.taken.done()
-                {
-                    socket.out.post(SocketOut::Credit(lot));
-                    self.share.pour(self.driver.machine(), &self.house.tally);
-                }
+                self.took(stream);
             }
             Mail::Input(input) => self.turn(input, ctx),
-            Mail::SocketOpen { stream, out, outlet } => {
-                let (owed, taken) = (VecDeque::new(), Credit::default());
-                let (credit, unsent) = (SOCKET_CREDIT, false);
-                let socket = Socket { out, outlet, unsent, credit, taken, owed, close: None };
-                self.sockets.insert(stream, socket);
+            Mail::SocketOpen { stream, out } => self.socket_open(stream, out),
+            Mail::LineOpen { stream, line, start, start_deadline } => {
+                self.line_open(stream, *line, start.map(|start| *start), start_deadline, ctx);
             }
             Mail::SocketSent { stream, count } => self.sent(stream, count, ctx),
             Mail::Observe { reply } => {
@@ -485,20 +423,19 @@ impl Handler<Died<()>> for CallSession {
     }
 }
 
-/// Behind the messages of one wake: what their turns said leaves in one write.
-struct Flush;
+/// Behind the messages of one wake.
+struct Drained;
 
-impl ActorFuture<CallSession> for Flush {
+impl ActorFuture<CallSession> for Drained {
     type Output = ();
 
     fn poll(
         self: Pin<&mut Self>,
-        actor: &mut CallSession,
-        ctx: &mut Context<CallSession>,
+        session: &mut CallSession,
+        _: &mut Context<CallSession>,
         _: &mut task::Context<'_>,
     ) -> Poll<()> {
-        actor.flush(ctx);
-        actor.share.read_all();
+        session.share.read_all();
         Poll::Pending
     }
 }
@@ -506,48 +443,5 @@ impl ActorFuture<CallSession> for Flush {
 impl Drop for CallSession {
     fn drop(&mut self) {
         self.share.leave(self.driver.machine(), &self.house.tally);
-    }
-}
-
-impl Drop for Socket {
-    /// A session that dies takes its sockets with it, so that the network comes back at once. One that was told to
-    /// close has gone already.
-    fn drop(&mut self) {
-        self.out.post(SocketOut::Close(1011));
-    }
-}
-
-impl Socket {
-    fn flush((stream, socket): (&StreamNo, &mut Socket)) -> Option<(StreamNo, Flushed)> {
-        let outlet = socket.outlet.as_ref().filter(|_| socket.unsent)?;
-        socket.unsent = false;
-        Some((*stream, outlet.flush()))
-    }
-
-    fn offer(&mut self, out: StreamOut) -> Posted {
-        self.owed.push_back(out);
-        self.drain()
-    }
-
-    /// Sends what the credit allows, in order; the close goes last.
-    fn drain(&mut self) -> Posted {
-        while self.credit > 0 {
-            let Some(out) = self.owed.pop_front() else { break };
-            match &self.outlet {
-                Some(outlet) => {
-                    outlet.send(&out);
-                    self.unsent = true;
-                }
-                None if self.out.post(SocketOut::Send(out)) == Posted::Gone => return Posted::Gone,
-                None => {}
-            }
-            self.credit -= 1;
-        }
-        if self.owed.is_empty()
-            && let Some(code) = self.close.take()
-        {
-            self.out.post(SocketOut::Close(code));
-        }
-        Posted::Taken
     }
 }

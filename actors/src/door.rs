@@ -3,13 +3,12 @@
 //! Every carrier and every virtual-time stage knocks here; so what a request may do is decided once, by
 //! [`holdline_core::front`], and what becomes of it by the call.
 
-use crate::call_registry::{Answered, Arrive, CallRegistry, Deliver, NotHere, Outcome};
+use crate::call_registry::{Arrive, CallRegistry, Deliver, NotHere, Outcome};
 use crate::call_session::CallSession;
 use crate::clock::Clock;
 use crate::outbound::{self, Outbound};
 use crate::tally::Tally;
 use actix::Addr;
-use actix_rt::ArbiterHandle;
 use holdline_core::call::begin::{NewCall, new_call_with};
 use holdline_core::call::{Answer, Request, StreamNo};
 use holdline_core::document::{Ending, Links, Plan};
@@ -96,7 +95,7 @@ pub struct HttpAnswer {
 /// A socket's right to open.
 pub enum Ticket {
     /// Its token was good, and is used.
-    Admitted { call: CallId, stream: StreamNo, session: Addr<CallSession>, home: Option<ArbiterHandle> },
+    Admitted { call: CallId, stream: StreamNo, session: Addr<CallSession> },
     /// Its `start` will name the call.
     Bare { workflow: WorkflowId, hint: Option<CallId> },
 }
@@ -105,14 +104,6 @@ impl Ticket {
     pub fn stream(&self) -> Option<StreamNo> {
         match self {
             Ticket::Admitted { stream, .. } => Some(*stream),
-            Ticket::Bare { .. } => None,
-        }
-    }
-
-    /// Where the session lives, and the socket had better live too.
-    pub fn home(&self) -> Option<&ArbiterHandle> {
-        match self {
-            Ticket::Admitted { home, .. } => home.as_ref(),
             Ticket::Bare { .. } => None,
         }
     }
@@ -359,8 +350,7 @@ impl Door {
         match self.ask(&call, Some(&workflow), Request::Open { token }).await {
             Some(Ok(reply)) => match reply.answer {
                 Answer::Admitted { stream, .. } => {
-                    let Answered { session, home, .. } = reply;
-                    Opened::Upgrade(Ticket::Admitted { call, stream, session, home })
+                    Opened::Upgrade(Ticket::Admitted { call, stream, session: reply.session })
                 }
                 Answer::Denied { why } => Opened::Answer(self.denied(&call, why)),
                 _ => Opened::Answer(self.denied(&call, "the call is over")),

@@ -5,7 +5,7 @@
 
 use crate::clock::Clock;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, SpawnHandle, WrapFuture};
-use holdline_core::{Machine, Tick};
+use holdline_core::{Machine, Now, Tick};
 use std::collections::VecDeque;
 
 pub struct Driver<M: Machine> {
@@ -60,8 +60,18 @@ pub trait Owner: Actor<Context = Context<Self>> {
     /// One input, one turn of the machine.
     fn turn(&mut self, input: <Self::Machine as Machine>::Input, ctx: &mut Context<Self>) {
         let now = self.driver().clock.now();
-        let mut effects = Vec::new();
-        self.driver().machine.handle(now, input, &mut effects);
+        self.turn_at(now, input, &mut Vec::new(), ctx);
+    }
+
+    /// The same for whoever has many inputs at once: at one time, and with a list for effects that is used again.
+    fn turn_at(
+        &mut self,
+        now: Now,
+        input: <Self::Machine as Machine>::Input,
+        effects: &mut Vec<<Self::Machine as Machine>::Effect>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.driver().machine.handle(now, input, effects);
         self.settle(now.wall_ms, effects, ctx);
     }
 
@@ -77,22 +87,22 @@ pub trait Owner: Actor<Context = Context<Self>> {
         let now = self.driver().clock.now();
         let mut effects = Vec::new();
         self.driver().machine.wake(now, &mut effects);
-        self.settle(now.wall_ms, effects, ctx);
+        self.settle(now.wall_ms, &mut effects, ctx);
     }
 
     /// What was held may go on: the batch before it is written.
     fn release(&mut self, ctx: &mut Context<Self>) {
         self.driver().holding = false;
-        self.settle(0, Vec::new(), ctx);
+        self.settle(0, &mut Vec::new(), ctx);
     }
 
     fn settle(
         &mut self,
         decided_ms: u64,
-        effects: Vec<<Self::Machine as Machine>::Effect>,
+        effects: &mut Vec<<Self::Machine as Machine>::Effect>,
         ctx: &mut Context<Self>,
     ) {
-        for effect in effects {
+        for effect in effects.drain(..) {
             if Self::is_urgent(&effect) {
                 self.perform(effect, ctx);
             } else {

@@ -16,7 +16,8 @@ use actix_web::App;
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::ServiceConfig;
-use holdline_actors::carrier::raw::{self, Connection};
+use holdline_actors::carrier::line::Connection;
+use holdline_actors::carrier::raw;
 use holdline_actors::door::{HttpAnswer, Opened};
 use holdline_core::front;
 

@@ -1,8 +1,7 @@
 //! Our end of a stream, apart from its socket: what a message of the network leads to, and what waits for whom. Every
 //! carrier has one, and only moves bytes itself.
 
-use super::outlet::Outlet;
-use super::reading::{Conversation, Heard, format_trouble};
+use super::reading::{Conversation, Heard, Part, Parts, format_trouble, names_another};
 use crate::alive::Life;
 use crate::call_session::{CallSession, Mail, SocketOut};
 use crate::door::{Door, Ticket};
@@ -12,14 +11,12 @@ use actix_http::ws::Item;
 use holdline_core::call::{Input, StreamNo, StreamOut};
 use holdline_core::media::window::Window;
 use holdline_core::metric::{self, Limit};
-use holdline_core::provider::twilio::stream::{MESSAGE_BYTES_MAX, Start};
+use holdline_core::provider::twilio::stream::Start;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Messages that may wait for a place in the session's mailbox; a socket that has more to say floods it.
 pub const OWED_MAX: usize = 256;
-/// Parts of one message; the network sends its messages whole.
-pub const FRAGMENTS_MAX: usize = 64;
 /// Sent messages are told to the session in lots.
 const SENT_LOT: u32 = 16;
 
@@ -35,8 +32,7 @@ pub struct Endpoint {
     /// Digits, marks and stops that found the session's mailbox full.
     owed: VecDeque<Input>,
     sent: u32,
-    parts: Vec<u8>,
-    part_count: usize,
+    parts: Parts,
     _life: Life,
 }
 
@@ -91,34 +87,22 @@ impl Endpoint {
             told_dropped: 0,
             owed: VecDeque::new(),
             sent: 0,
-            parts: Vec::new(),
-            part_count: 0,
+            parts: Parts::default(),
         }
     }
 
     /// The carrier lives: a session that is known already may speak to it.
-    pub fn open(&mut self, out: Held<SocketOut>, outlet: Option<Outlet>) {
+    pub fn open(&mut self, out: Held<SocketOut>) {
         if let Ticket::Admitted { session, stream, .. } = &self.ticket {
             let (session, stream) = (session.clone(), *stream);
-            self.join(session, stream, out, outlet);
+            self.join(session, stream, out);
         }
     }
 
-    fn join(
-        &mut self,
-        session: Addr<CallSession>,
-        stream: StreamNo,
-        out: Held<SocketOut>,
-        outlet: Option<Outlet>,
-    ) {
+    fn join(&mut self, session: Addr<CallSession>, stream: StreamNo, out: Held<SocketOut>) {
         let session = Held::new(session);
-        session.post(Mail::SocketOpen { stream, out, outlet });
+        session.post(Mail::SocketOpen { stream, out });
         self.session = Some(Farewell { session, stream });
-    }
-
-    /// Keeps the socket among those that are open, as long as its last bytes are under way.
-    pub fn life(&self) -> Life {
-        self.door.tally.sockets.begin()
     }
 
     pub fn has_started(&self) -> bool {
@@ -130,14 +114,6 @@ impl Endpoint {
         self.heard(heard)
     }
 
-    /// A text frame whose encoding nobody has looked at.
-    pub fn text_bytes(&mut self, bytes: &[u8]) -> Next {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.text(text),
-            Err(_) => self.binary(),
-        }
-    }
-
     pub fn binary(&mut self) -> Next {
         let heard = self.conversation.bad_message();
         self.heard(heard)
@@ -145,29 +121,15 @@ impl Endpoint {
 
     /// A part of a message that comes in several frames.
     pub fn part(&mut self, item: Item) -> Next {
-        let (bytes, first, last) = match item {
-            Item::FirstText(bytes) => (bytes, true, false),
-            Item::Continue(bytes) => (bytes, false, false),
-            Item::Last(bytes) => (bytes, false, true),
-            Item::FirstBinary(_) => return self.binary(),
-        };
-        if first {
-            self.parts.clear();
-            self.part_count = 0;
+        match self.parts.take(item) {
+            Part::More => Next::GoOn,
+            Part::Whole(text) => {
+                let heard = self.conversation.text_bytes(&text);
+                self.heard(heard)
+            }
+            Part::Binary => self.binary(),
+            Part::TooMuch(limit) => self.bounded(limit, 1009),
         }
-        self.part_count += 1;
-        if self.part_count > FRAGMENTS_MAX {
-            return self.bounded(Limit::MessageParts, 1009);
-        }
-        if self.parts.len() + bytes.len() > MESSAGE_BYTES_MAX {
-            return self.too_large();
-        }
-        self.parts.extend_from_slice(&bytes);
-        if !last {
-            return Next::GoOn;
-        }
-        let parts = std::mem::take(&mut self.parts);
-        self.text_bytes(&parts)
     }
 
     /// A message that is longer than any that we read.
@@ -199,8 +161,7 @@ impl Endpoint {
         let Ticket::Admitted { call, stream, .. } = &self.ticket else {
             return Next::Attach(Box::new(start));
         };
-        let named = start.call_sid.as_deref().or(start.parameters.get("callSid").map(String::as_str));
-        if named.is_some_and(|named| named != call.0) {
+        if names_another(&start, call) {
             tracing::warn!(%call, "a stream's start names another call than its token");
             return Next::Close(1008);
         }
@@ -229,11 +190,11 @@ impl Endpoint {
         }
     }
 
-    pub fn attached(&mut self, attached: Attached, out: Held<SocketOut>, outlet: Option<Outlet>) -> Next {
+    pub fn attached(&mut self, attached: Attached, out: Held<SocketOut>) -> Next {
         match attached.found {
             Ok((session, stream)) => {
                 self.conversation.becomes(stream);
-                self.join(session, stream, out, outlet);
+                self.join(session, stream, out);
                 self.stream_up(stream, *attached.start)
             }
             Err(why) => {

@@ -3,11 +3,11 @@
 //!
 //! | carrier | for |
 //! |---|---|
-//! | [`raw`] | the server of its own: it takes the connection out of HTTP, and its actor owns the socket |
+//! | [`raw`] | the server of its own: it takes the connection out of HTTP, and gives it to its session as a [`line`] |
 //! | [`web_actor`] | any actix-web app: the socket stays the body of an HTTP response |
 
 pub mod endpoint;
-pub mod outlet;
+pub mod line;
 pub mod raw;
 pub mod reading;
 pub mod web_actor;

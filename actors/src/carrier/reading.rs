@@ -1,10 +1,13 @@
 //! One socket's conversation, apart from the socket: reads the network's messages, counts bad ones, names the stream.
 //! Shared by every carrier.
 
+use actix_http::ws::Item;
+use holdline_core::CallId;
 use holdline_core::call::{Input, StreamNo, StreamOut};
 use holdline_core::limit::BAD_MESSAGES_MAX;
-use holdline_core::provider::twilio::stream::{self, Start, StreamIn, Track};
-use std::mem;
+use holdline_core::metric::Limit;
+use holdline_core::provider::twilio::stream::{self, MESSAGE_BYTES_MAX, Start, StreamIn, Track};
+use std::cell::RefCell;
 
 /// What one message asks of its carrier.
 #[derive(Debug)]
@@ -25,7 +28,11 @@ pub struct Conversation {
     started: bool,
     bad_in_a_row: u32,
     bad: u64,
-    audio: Vec<u8>,
+}
+
+thread_local! {
+    /// What a message holds is decoded here.
+    static AUDIO: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Conversation {
@@ -51,11 +58,24 @@ impl Conversation {
         self.bad
     }
 
+    pub fn stream_sid(&self) -> &str {
+        &self.stream_sid
+    }
+
+    /// A text frame whose encoding nobody has looked at.
+    pub fn text_bytes(&mut self, bytes: &[u8]) -> Heard {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.text(text),
+            Err(_) => self.bad_message(),
+        }
+    }
+
     pub fn text(&mut self, text: &str) -> Heard {
-        let mut audio = mem::take(&mut self.audio);
-        let message = stream::read_stream(text, &mut audio);
-        self.audio = audio;
-        let Ok(message) = message else { return self.bad_message() };
+        AUDIO.with_borrow_mut(|audio| self.read(text, audio))
+    }
+
+    fn read(&mut self, text: &str, audio: &mut Vec<u8>) -> Heard {
+        let Ok(message) = stream::read_stream(text, audio) else { return self.bad_message() };
         if self.started && message.stream_sid().is_some_and(|sid| sid != self.stream_sid) {
             return self.bad_message();
         }
@@ -72,7 +92,7 @@ impl Conversation {
         };
         match message {
             StreamIn::Media { track: Track::Inbound, timestamp_ms, .. } => {
-                let audio = self.audio.clone();
+                let audio = audio.as_slice().into();
                 Heard::Tell(Input::Heard { stream, audio, at_ms: timestamp_ms })
             }
             StreamIn::Dtmf { digit, .. } => Heard::Tell(Input::Pressed { stream, digit }),
@@ -95,6 +115,78 @@ impl Conversation {
     pub fn write(&self, out: &StreamOut, text: &mut String) {
         write(&self.stream_sid, out, text);
     }
+}
+
+/// Parts of one message; the network sends its messages whole.
+pub const FRAGMENTS_MAX: usize = 64;
+
+/// A message that comes in several frames.
+#[derive(Debug, Default)]
+pub struct Parts {
+    bytes: Vec<u8>,
+    count: usize,
+    open: Option<Kind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Binary,
+}
+
+/// What a part makes of its message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    More,
+    Whole(Vec<u8>),
+    /// No message of ours, whatever else comes of it.
+    Binary,
+    TooMuch(Limit),
+}
+
+impl Parts {
+    /// A message has begun and is not whole.
+    pub fn are_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub fn take(&mut self, item: Item) -> Part {
+        let (bytes, last) = match item {
+            Item::FirstText(bytes) => {
+                *self = Parts { open: Some(Kind::Text), ..Parts::default() };
+                (bytes, false)
+            }
+            Item::FirstBinary(_) => {
+                *self = Parts { open: Some(Kind::Binary), ..Parts::default() };
+                return Part::Binary;
+            }
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+        };
+        self.count += 1;
+        if self.count > FRAGMENTS_MAX {
+            return Part::TooMuch(Limit::MessageParts);
+        }
+        if self.bytes.len() + bytes.len() > MESSAGE_BYTES_MAX {
+            return Part::TooMuch(Limit::MessageBytes);
+        }
+        if self.open == Some(Kind::Text) {
+            self.bytes.extend_from_slice(&bytes);
+        }
+        if !last {
+            return Part::More;
+        }
+        match std::mem::take(self) {
+            Parts { open: Some(Kind::Text), bytes, .. } => Part::Whole(bytes),
+            _ => Part::More,
+        }
+    }
+}
+
+/// Whether a stream that was let in for `call` says that it belongs to another one.
+pub fn names_another(start: &Start, call: &CallId) -> bool {
+    let named = start.call_sid.as_deref().or(start.parameters.get("callSid").map(String::as_str));
+    named.is_some_and(|named| named != call.0)
 }
 
 /// The text of one message on the stream of this name.

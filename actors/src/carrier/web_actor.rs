@@ -42,7 +42,7 @@ impl MediaSocket {
                 // Nothing else is read until the call is known.
                 let attaching = self.endpoint.attach(start).into_actor(self);
                 ctx.wait(attaching.map(|attached, actor, ctx| {
-                    let next = actor.endpoint.attached(attached, Held::new(ctx.address()), None);
+                    let next = actor.endpoint.attached(attached, Held::new(ctx.address()));
                     actor.follow(next, ctx);
                 }));
             }
@@ -57,7 +57,7 @@ impl Actor for MediaSocket {
     #[allow(clippy::disallowed_methods)] // a socket has no machine: its one deadline is armed here, once
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.endpoint.open(Held::new(ctx.address()), None);
+        self.endpoint.open(Held::new(ctx.address()));
         let deadline = tokio::time::sleep(self.start_deadline);
         ctx.spawn(deadline.into_actor(self).map(|(), actor, ctx| {
             if !actor.endpoint.has_started() {

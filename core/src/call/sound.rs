@@ -2,6 +2,7 @@
 
 use super::ear::Ear;
 use super::*;
+use crate::media::Audio;
 use crate::media::level::{self, Side};
 use crate::media::playout::{How, Out, Playout, PlayoutConfig, PlayoutCounts, Report, SoundId, Source};
 use crate::media::recorder::{Channels, EndedBy, Recorder, RecorderConfig};
@@ -36,7 +37,7 @@ pub(super) struct Desk {
 /// Nothing is echoed before it is on disk that it is; what is heard meanwhile is kept.
 enum Echo {
     Off,
-    Opening { echo: u64, held: VecDeque<Vec<u8>> },
+    Opening { echo: u64, held: VecDeque<Audio> },
     On,
 }
 
@@ -238,7 +239,7 @@ impl Call {
     }
 
     /// Gives the caller back what was just heard, if it is to be echoed.
-    pub(super) fn echo(&mut self, now: Now, audio: Vec<u8>, out: &mut Vec<Effect>) {
+    pub(super) fn echo(&mut self, now: Now, audio: Audio, out: &mut Vec<Effect>) {
         let Some(live) = &self.live else { return };
         match &mut self.desk.echo {
             Echo::Off => {}
@@ -337,7 +338,7 @@ impl Call {
                     self.counters.frames_out += 1;
                     level::measure(&mut self.meter, now.tick, Side::Spoken, frame.bytes());
                     self.desk.spoke(now, frame.bytes());
-                    StreamOut::Audio(frame.bytes().to_vec())
+                    StreamOut::Audio(frame.into())
                 }
                 Out::Mark(name) => StreamOut::Mark(name),
                 Out::Clear => StreamOut::Clear,

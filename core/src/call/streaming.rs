@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::document::{Ending, Plan};
+use crate::media::Audio;
 use crate::media::level::{self, Side};
 use crate::notice::LineAnswer;
 use crate::provider::twilio::token::is_stream_token;
@@ -30,7 +31,7 @@ pub(super) struct Live {
     closed: bool,
     pub(super) last_heard: Tick,
     /// What was heard before the flow has said who listens; none once it has.
-    early: Option<VecDeque<(Vec<u8>, Option<u64>)>>,
+    early: Option<VecDeque<(Audio, Option<u64>)>>,
 }
 
 impl Live {
@@ -176,7 +177,7 @@ impl Call {
         &mut self,
         now: Now,
         stream: StreamNo,
-        audio: Vec<u8>,
+        audio: Audio,
         at_ms: Option<u64>,
         out: &mut Vec<Effect>,
     ) {
@@ -207,7 +208,7 @@ impl Call {
         }
     }
 
-    fn listen(&mut self, now: Now, audio: Vec<u8>, at_ms: Option<u64>, out: &mut Vec<Effect>) {
+    fn listen(&mut self, now: Now, audio: Audio, at_ms: Option<u64>, out: &mut Vec<Effect>) {
         if !self.live.as_ref().is_some_and(Live::is_usable) {
             return;
         }

@@ -5,6 +5,7 @@ use crate::document::{Plan, Verb};
 use crate::fact::Fact;
 use crate::http::{Errand, FetchNo, Outcome};
 use crate::id::RunId;
+use crate::media::Audio;
 use crate::notice::{
     ConferenceNotice, LineAnswer, NetworkStatus, RecordingNotice, StatusNotice, StreamNotice,
 };
@@ -53,7 +54,7 @@ pub enum Input {
     },
     Heard {
         stream: StreamNo,
-        audio: Vec<u8>,
+        audio: Audio,
         at_ms: Option<u64>,
     },
     Pressed {
@@ -283,7 +284,7 @@ impl Effect {
 /// What goes out on a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamOut {
-    Audio(Vec<u8>),
+    Audio(Audio),
     Mark(String),
     Clear,
 }

@@ -252,7 +252,7 @@ pub fn perform(stage: &mut Stage, step: Move) {
         }
         Move::Heard { socket: number } => {
             let stream = socket(stage, number);
-            stage.input(Input::Heard { stream, audio: vec![0x7F; FRAME_BYTES], at_ms: None });
+            stage.input(Input::Heard { stream, audio: [0x7F; FRAME_BYTES][..].into(), at_ms: None });
         }
         Move::Pressed { socket: number, digit } => {
             let stream = socket(stage, number);

@@ -1,5 +1,7 @@
 //! 20 ms of µ-law audio at 8000 Hz, the unit in which a call's sound moves.
 
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,8 +45,9 @@ impl Frame {
     /// A frame of its own from at most 160 bytes, filled up with silence.
     pub fn padded(bytes: &[u8]) -> Frame {
         let mut own = SILENCE;
-        for (to, from) in own.iter_mut().zip(bytes) {
-            *to = *from;
+        let most = bytes.len().min(FRAME_BYTES);
+        if let (Some(to), Some(from)) = (own.get_mut(..most), bytes.get(..most)) {
+            to.copy_from_slice(from);
         }
         Frame(Inner::Own(own))
     }
@@ -67,3 +70,51 @@ impl PartialEq for Frame {
 }
 
 impl Eq for Frame {}
+
+/// Sound as a stream brings and takes it: nearly always one frame, which needs no memory of its own.
+#[derive(Clone)]
+pub enum Audio {
+    Frame(Frame),
+    /// Of any other length.
+    Odd(Box<[u8]>),
+}
+
+impl Deref for Audio {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Audio::Frame(frame) => frame.bytes(),
+            Audio::Odd(bytes) => bytes,
+        }
+    }
+}
+
+impl From<&[u8]> for Audio {
+    fn from(bytes: &[u8]) -> Audio {
+        match bytes.as_array() {
+            Some(frame) => Audio::Frame(Frame(Inner::Own(*frame))),
+            None => Audio::Odd(bytes.into()),
+        }
+    }
+}
+
+impl From<Frame> for Audio {
+    fn from(frame: Frame) -> Audio {
+        Audio::Frame(frame)
+    }
+}
+
+impl PartialEq for Audio {
+    fn eq(&self, other: &Audio) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Audio {}
+
+impl fmt::Debug for Audio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of audio", self.len())
+    }
+}

@@ -26,7 +26,7 @@ pub mod tone;
 pub mod wav;
 pub mod window;
 
-pub use frame::{FRAME_BYTES, FRAME_MS, Frame, SAMPLE_RATE, SILENCE};
+pub use frame::{Audio, FRAME_BYTES, FRAME_MS, Frame, SAMPLE_RATE, SILENCE};
 pub use playout::{How, Out, Playout, Report, SoundId, Source};
 
 /// Entry points for fuzzing: any bytes in, never a panic.

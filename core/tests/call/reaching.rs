@@ -211,7 +211,7 @@ fn a_silent_call_is_asked_about_again_and_again_and_one_with_a_stream_is_not() {
     stage.seen();
     for _ in 0..20 {
         stage.after_ms(9_000);
-        stage.input(Input::Heard { stream, audio: vec![0xFF; 160], at_ms: None });
+        stage.input(Input::Heard { stream, audio: [0xFF; 160][..].into(), at_ms: None });
     }
     assert!(stage.seen().iter().all(|seen| !seen.starts_with("asks")));
 }

@@ -183,7 +183,7 @@ fn nothing_is_echoed_before_it_is_written_that_the_echo_began_and_nothing_is_los
     stage.held = true;
     stage.start(StreamNo(1));
     let hear = |stage: &mut Stage| {
-        stage.input(Input::Heard { stream: StreamNo(1), audio: vec![0x55; 160], at_ms: None });
+        stage.input(Input::Heard { stream: StreamNo(1), audio: [0x55; 160][..].into(), at_ms: None });
     };
     hear(&mut stage);
     assert!(stage.deliver(), "the flow's first turn on the stream");
@@ -300,7 +300,7 @@ fn a_turn_under_way_at_the_end_begins_no_recording() {
 fn a_recording_is_closed_and_in_the_completion_when_the_caller_hangs_up() {
     let mut stage = call(RECORD);
     let stream = stage.stream(1).unwrap();
-    stage.input(Input::Heard { stream, audio: vec![0x7F; 160], at_ms: None });
+    stage.input(Input::Heard { stream, audio: [0x7F; 160][..].into(), at_ms: None });
     stage.status(NetworkStatus::Completed);
     ended(&mut stage, "caller_hangup", "call_ended");
     let completion = stage.completions.last().unwrap();
@@ -350,7 +350,7 @@ fn frames_keep_a_stream_alive_and_silence_ends_it() {
     let stream = stage.stream(1).unwrap();
     for _ in 0..10 {
         stage.after_ms(20_000);
-        stage.input(Input::Heard { stream, audio: vec![0x7F; 160], at_ms: None });
+        stage.input(Input::Heard { stream, audio: [0x7F; 160][..].into(), at_ms: None });
     }
     stage.after_ms(59_900);
     assert_eq!(stage.call.state().stopping, None);

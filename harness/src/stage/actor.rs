@@ -555,7 +555,7 @@ impl PlaySocket {
 
     fn join(&mut self, session: Addr<CallSession>, stream: StreamNo, ctx: &mut Context<Self>) {
         let session = Held::new(session);
-        session.post(Mail::SocketOpen { stream, out: Held::new(ctx.address()), outlet: None });
+        session.post(Mail::SocketOpen { stream, out: Held::new(ctx.address()) });
         self.session = Some(Farewell { session, stream });
     }
 
