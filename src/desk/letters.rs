@@ -16,7 +16,7 @@ use holdline_core::workflow::run_facts;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Desk, gone, unreadable};
+use super::{Desk, Id, gone, unreadable};
 use crate::web::page::{Cursor, Page, Row};
 use crate::web::problem::{Code, Problem};
 
@@ -69,7 +69,7 @@ impl Desk {
         let run = RunId(uuid);
         let read = self.journal.send(Read(Key::Run(run))).await.map_err(gone)?;
         let mut step = self.given_up(run, &read.map_err(unreadable)?).ok_or_else(unknown)?;
-        step["retried_as"] = json!(self.retry(run, None).await?);
+        step["retried_as"] = json!(self.retry(run, None, Id::New).await?);
         Ok(step)
     }
 

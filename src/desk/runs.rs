@@ -11,6 +11,7 @@ use holdline_actors::parent_workflow::{Obeyed, Order};
 use holdline_core::call::{Answer, Request};
 use holdline_core::fact::{Entry, Fact, Key, RunFact};
 use holdline_core::flow::again::{NotAgain, again};
+use holdline_core::flow::fact::Begun;
 use holdline_core::flow::run::{Run, RunSpec};
 use holdline_core::flow::script::Script;
 use holdline_core::flow::vars::{Vars, is_reserved};
@@ -22,15 +23,26 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Desk, PATIENCE, TRIES, gone, no_answer, unreadable};
+use crate::web::ledger::KEPT_MS;
 use crate::web::problem::{Code, Problem};
 
 /// What an activeflow is begun with.
 pub struct NewRun {
-    pub id: Option<Uuid>,
+    pub id: Id,
     pub script: Arc<Script>,
     pub reference: Reference,
     pub variables: Map<String, Value>,
     pub on_complete: Option<String>,
+}
+
+/// Under which id a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Id {
+    New,
+    /// Whoever asked chose it: one that exists is refused.
+    Given(Uuid),
+    /// It comes of an `Idempotency-Key`: one that exists is what was begun the first time.
+    OfKey(Uuid),
 }
 
 /// A run and the story that it stands in.
@@ -40,15 +52,60 @@ pub struct Found {
     pub run: Run,
 }
 
+fn reused() -> Problem {
+    Problem::new(Code::IdempotencyKeyReused, "the key was used for a request with another body")
+}
+
 impl Desk {
     /// Its first facts are written when this returns.
     pub async fn begin(&self, new: NewRun) -> Result<RunId, Problem> {
         let now = self.clock.now();
-        let id = RunId(new.id.unwrap_or_else(|| (self.mint)(now.wall_ms)));
-        let NewRun { script, reference, variables, on_complete, .. } = new;
-        let spec = RunSpec { id, script, reference, variables, complete_count: 0, parent: None, on_complete };
-        let (_, facts) = Run::begin(now, spec);
-        self.begin_with(id, facts).await
+        let NewRun { id, script, reference, variables, on_complete } = new;
+        let facts = |id| {
+            let (script, reference, on_complete) = (script.clone(), reference.clone(), on_complete.clone());
+            let variables = variables.clone();
+            let spec =
+                RunSpec { id, script, reference, variables, complete_count: 0, parent: None, on_complete };
+            Run::begin(now, spec).1
+        };
+        let wanted = self.id(id);
+        match (self.begin_with(wanted, facts(wanted)).await, id) {
+            (Err(problem), Id::OfKey(_)) if problem.code() == Code::AlreadyExists => {
+                let found = self.first(wanted).await?;
+                let is_same = found.variables == variables
+                    && found.reference == reference
+                    && found.on_complete == on_complete
+                    && found.script.id == script.id
+                    && (!script.id.0.is_empty() || found.script.actions == script.actions);
+                match is_same {
+                    // Of another day: the key counts anew.
+                    _ if now.wall_ms.saturating_sub(found.at) >= KEPT_MS => {
+                        let id = self.id(Id::New);
+                        self.begin_with(id, facts(id)).await
+                    }
+                    true => Ok(wanted),
+                    false => Err(reused()),
+                }
+            }
+            (begun, _) => begun,
+        }
+    }
+
+    fn id(&self, id: Id) -> RunId {
+        RunId(match id {
+            Id::New => (self.mint)(self.clock.now().wall_ms),
+            Id::Given(id) | Id::OfKey(id) => id,
+        })
+    }
+
+    /// With what a run began that has a story of its own.
+    async fn first(&self, id: RunId) -> Result<Begun, Problem> {
+        let Found { entries, .. } = self.find(id).await?;
+        let begun = entries.into_iter().find_map(|entry| match entry.fact {
+            Fact::Run(RunFact::Begun(begun)) if begun.id == id => Some(*begun),
+            _ => None,
+        });
+        begun.ok_or_else(reused)
     }
 
     pub(super) async fn begin_with(&self, run: RunId, facts: Vec<RunFact>) -> Result<RunId, Problem> {
@@ -101,17 +158,29 @@ impl Desk {
     }
 
     /// A failed one goes on as a new one, at the action that failed or at the one that is named.
-    pub async fn retry(&self, of: RunId, from: Option<&str>) -> Result<RunId, Problem> {
+    pub async fn retry(&self, of: RunId, from: Option<&str>, id: Id) -> Result<RunId, Problem> {
         let Found { entries, key, .. } = self.find(of).await?;
         let now = self.clock.now();
-        let id = RunId((self.mint)(now.wall_ms));
+        let key_of = id;
+        let id = self.id(id);
         let facts = again(now, run_facts(entries.iter().map(|entry| &entry.fact)), of, id, from);
         let facts = facts.map_err(|error| match error {
             NotAgain::NotFailed(_) => Problem::new(Code::NotFailed, error.to_string()),
             NotAgain::UnknownAction(_) => Problem::invalid(format!("from_action: {error}")),
             NotAgain::Broken => Problem::new(Code::Internal, error.to_string()),
         })?;
-        self.begin_with(id, facts).await?;
+        match (self.begin_with(id, facts).await, key_of) {
+            (Err(problem), Id::OfKey(_)) if problem.code() == Code::AlreadyExists => {
+                // The note below may be what is missing; a second one says the same.
+                let begun = self.first(id).await?;
+                if begun.retry_of != Some(of) {
+                    return Err(reused());
+                }
+            }
+            (begun, _) => {
+                begun?;
+            }
+        }
         self.note(key, RunFact::RetriedAs { id }).await?;
         Ok(id)
     }

@@ -2,7 +2,7 @@
 //! effect.
 //!
 //! Answers are kept in memory for a day, bounded in number and bytes: a restart forgets them. What must hold beyond a
-//! restart has a key of its own, such as the `id` of a new activeflow.
+//! restart has an id that comes of the key: a call that is placed, an activeflow that is begun or retried.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::web::problem::{Code, Problem};
 
@@ -59,6 +60,20 @@ impl Entry {
         }
         Entry { name: name.finalize().into(), body: Sha256::digest(body).into() }
     }
+}
+
+/// What a key begins has an id that comes of the key: a second request finds it, though the first answer is forgotten.
+pub fn derived(token: &[u8; 32], path: &str, key: &str) -> Uuid {
+    let name = Entry::of(token, "begun", path, key, &[]).name;
+    let mut bytes = [0; 16];
+    for (byte, hashed) in bytes.iter_mut().zip(name) {
+        *byte = hashed;
+    }
+    // The layout of every other id, and no time in it.
+    uuid::Builder::from_bytes(bytes)
+        .with_version(uuid::Version::SortRand)
+        .with_variant(uuid::Variant::RFC4122)
+        .into_uuid()
 }
 
 /// The request's key, if it has one.
@@ -165,7 +180,7 @@ impl Answer {
 }
 
 const KEY_CHARS_MAX: usize = 255;
-const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+pub(crate) const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// The oldest give way first: a busy day of one caller must not fill the memory.
 pub const ANSWERS_MAX: usize = 10_000;
 const ANSWERS_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::HttpMessage as _;
 use actix_web::HttpResponse;
 use actix_web::http::Method;
 use holdline_core::RunId;
@@ -13,8 +14,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::desk::{Found, NewRun, admitted, words_of};
+use crate::desk::{Found, Id, NewRun, admitted, words_of};
+use crate::web::auth::Asker;
 use crate::web::control::RunFilter;
+use crate::web::ledger;
 use crate::web::page::Page;
 use crate::web::problem::{Code, Problem};
 use crate::web::route::{Asked, Body, Route, created, fresh};
@@ -216,8 +219,9 @@ async fn begin(asked: Asked) -> Result<HttpResponse, Problem> {
         return Err(Problem::invalid("webhook_uri: not available yet"));
     }
     let id = match id.as_deref().map(Uuid::parse_str) {
-        None => None,
-        Some(Ok(id)) => Some(id).filter(|id| !id.is_nil()),
+        None => Id::of_key(&asked)?,
+        Some(Ok(id)) if id.is_nil() => Id::of_key(&asked)?,
+        Some(Ok(id)) => Id::Given(id),
         Some(Err(_)) => return Err(Problem::invalid("id: expected a UUID")),
     };
     let (variables, dropped) = admitted(variables.unwrap_or_default())?;
@@ -273,7 +277,7 @@ async fn stop(asked: Asked) -> Result<HttpResponse, Problem> {
 
 async fn retry(asked: Asked) -> Result<HttpResponse, Problem> {
     let Retry { from_action } = asked.json()?;
-    let run = asked.room.desk.retry(id(&asked)?, from_action.as_deref()).await?;
+    let run = asked.room.desk.retry(id(&asked)?, from_action.as_deref(), Id::of_key(&asked)?).await?;
     Ok(created(&format!("/v1/activeflows/{run}"), &view(&asked, run).await?))
 }
 
@@ -308,6 +312,18 @@ fn list_for(asked: &Asked, found: &Found, actions: &RawValue) -> Result<Vec<Acti
     desk.grammar.list_of(text(asked), actions, &seed, &words_of(&found.run))
 }
 
+impl Id {
+    /// The same key of the same token leads to the same activeflow, also after a restart that forgot the answer.
+    fn of_key(asked: &Asked) -> Result<Id, Problem> {
+        let token = asked.request.extensions().get::<Asker>().map_or([0; 32], |asker| asker.token);
+        let key = ledger::key_of(&asked.request)?;
+        Ok(match key {
+            Some(key) => Id::OfKey(ledger::derived(&token, asked.request.path(), &key)),
+            None => Id::New,
+        })
+    }
+}
+
 async fn view(asked: &Asked, id: RunId) -> Result<Value, Problem> {
     asked.room.directory.run(id.0).await?.ok_or_else(|| unknown(&id))
 }
@@ -332,7 +348,8 @@ fn present(id: Option<String>) -> Option<String> {
     id.filter(|id| !id.is_empty() && *id != Uuid::nil().to_string())
 }
 
-const STATUSES: [&str; 2] = ["running", "ended"];
-const END_REASONS: [&str; 6] = ["completed", "stopped", "call_ended", "canceled", "failed", "limit"];
-const REFERENCE_TYPES: [&str; 8] =
+pub(super) const STATUSES: [&str; 2] = ["running", "ended"];
+pub(super) const END_REASONS: [&str; 6] =
+    ["completed", "stopped", "call_ended", "canceled", "failed", "limit"];
+pub(super) const REFERENCE_TYPES: [&str; 8] =
     ["call", "conversation", "api", "campaign", "transcribe", "recording", "ai", "workflow"];
