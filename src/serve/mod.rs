@@ -1,6 +1,7 @@
 //! Standing in the world: listeners, the address that the network sees, signals, the ready line.
 
 mod connection;
+mod holder;
 pub mod manager;
 pub(crate) mod ngrok;
 mod signal;
@@ -174,10 +175,14 @@ fn bind_cure(listener: Listener, address: SocketAddr, error: &io::Error) -> Stri
     let section = listener.to_string();
     let setting = format!("[{section}] bind (HOLDLINE__{}__BIND)", section.to_uppercase());
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "can't listen on {address} for {listener}: another program has that port. Stop it, or set {setting} to \
-             another one; port 0 takes any free one"
-        ),
+        io::ErrorKind::AddrInUse => {
+            let holder =
+                holder::of_port(address.port()).map(|holder| format!(": {holder}")).unwrap_or_default();
+            format!(
+                "can't listen on {address} for {listener}: another program has that port{holder}. Stop it, or set \
+                 {setting} to another one; port 0 takes any free one"
+            )
+        }
         io::ErrorKind::PermissionDenied => format!(
             "can't listen on {address} for {listener}: ports below 1024 need a right that this process has not. Set \
              {setting} to a higher port"
