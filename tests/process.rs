@@ -106,6 +106,12 @@ fn what_cannot_start_says_why_and_exits_3() {
     assert!(said.contains("HOLDLINE__PUBLIC__BIND"), "{said}");
 }
 
+#[test]
+fn a_deploy_in_the_middle_of_calls_ends_none_of_them() {
+    let report = support::handover::HandOver { calls: 6 }.live();
+    assert_eq!(report.without.len(), 3, "{report}");
+}
+
 #[tokio::test]
 async fn a_caller_between_two_servers_is_late_and_not_lost() {
     let folder = folder("");

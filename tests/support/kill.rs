@@ -372,14 +372,14 @@ fn steps(story: &[Entry]) -> (Vec<String>, u64) {
     (executed.iter().map(name).collect(), executed.iter().map(again).sum())
 }
 
-struct Server {
+pub(super) struct Server {
     child: Child,
-    control: String,
+    pub(super) control: String,
 }
 
 impl Server {
     /// As systemd does it: the socket is file 3 and outlives whoever serves it, so that no caller is ever refused.
-    fn start(home: &Path, socket: &TcpListener) -> Server {
+    pub(super) fn start(home: &Path, socket: &TcpListener) -> Server {
         // A file that may not grow is to be an error here, not a signal.
         let script = "trap '' XFSZ; export LISTEN_FDS=1 LISTEN_FDNAMES=public LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
         let log = std::fs::OpenOptions::new().create(true).append(true).open(home.join("log")).unwrap();
@@ -414,7 +414,7 @@ impl Server {
         Command::new("prlimit").args(limit).status().is_ok_and(|status| status.success())
     }
 
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         let process = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", "TERM", &process]).status().unwrap().success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
