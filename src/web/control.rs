@@ -32,6 +32,7 @@ use crate::web::page::{Page, Row};
 use crate::web::problem::{self, Problem};
 use crate::web::recordings;
 use crate::web::route::{self, Route, fresh};
+pub use openapi::document;
 
 /// What every route may use.
 pub struct Room {

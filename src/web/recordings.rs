@@ -16,7 +16,12 @@ pub static FETCH: Route = Route {
     about: "A recording of ours as a WAV file, whole or by ranges.",
     query: &[],
     body: Body::None,
-    answers: &[(200, "the file"), (206, "a part of it")],
+    answers: &[
+        (200, "the file"),
+        (206, "a part of it"),
+        (304, "it has not changed"),
+        (416, "it has no such part"),
+    ],
     refusals: &[Code::CallNotFound, Code::NotFound],
     run: |asked| Box::pin(fetch(asked)),
 };

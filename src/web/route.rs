@@ -156,6 +156,10 @@ async fn read(route: &Route, request: &HttpRequest, payload: Payload) -> Result<
             return wrong("application/json or application/yaml");
         }
         Body::Json(_) | Body::None if media != JSON => return wrong(JSON),
+        // A list of values would be taken for an object's members in their order.
+        Body::Json(_) | Body::None if body.trim_ascii_start().first() != Some(&b'{') => {
+            return Err(Problem::invalid("the body: expected a JSON object"));
+        }
         Body::None if !matches!(serde_json::from_slice(&body), Ok(Nothing {})) => {
             return Err(Problem::invalid("the body: expected none, or an empty object"));
         }

@@ -3,6 +3,8 @@
 
 pub mod crowd;
 pub mod exposition;
+pub mod fits;
+pub mod handover;
 pub mod hosted;
 pub mod kill;
 pub mod listen;

@@ -73,13 +73,16 @@ impl Asker {
         headers: &[(&str, &str)],
         body: Option<String>,
     ) -> Told {
-        let mut request = self.client.request(method, format!("{}{path}", self.origin)).timeout(PATIENCE);
+        let url = format!("{}{path}", self.origin);
+        let mut request = self.client.request(method.clone(), url).timeout(PATIENCE);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let answer = request.body(body.unwrap_or_default()).send().await.unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Told { status, headers, body: answer.text().await.unwrap() }
+        let told = Told { status, headers, body: answer.text().await.unwrap() };
+        super::fits::check(method.as_str(), path, status, told.header("content-type"), &told.body);
+        told
     }
 
     /// The status of an answer, or nothing while nobody listens.

@@ -193,4 +193,4 @@ const TEXT_BYTES_MAX: usize = 4000;
 const LEVELS_MAX: usize = 50;
 
 /// `live` is whatever has not ended.
-const STATES: [&str; 5] = ["connecting", "active", "stopping", "ended", "live"];
+pub(super) const STATES: [&str; 5] = ["connecting", "active", "stopping", "ended", "live"];

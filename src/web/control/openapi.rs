@@ -1,10 +1,12 @@
 //! What the API says of itself: made of the same table from which it is mounted.
 
+mod answers;
+
 use actix_web::http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::web::auth::needed_role;
-use crate::web::control::{events, routes};
+use crate::web::control::{activeflows, calls, events, routes};
 use crate::web::problem::Code;
 use crate::web::route::{Body, Route, fresh};
 
@@ -35,9 +37,15 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-            "schemas": { "Problem": problem() },
+            "schemas": schemas(),
         },
     })
+}
+
+fn schemas() -> Value {
+    let mut schemas = answers::schemas();
+    schemas["Problem"] = problem();
+    schemas
 }
 
 fn operation(route: &Route) -> Value {
@@ -68,7 +76,10 @@ fn parameters(route: &Route) -> Vec<Value> {
     let of_query = route.query.iter().map(|name| {
         let schema = match *name {
             "page_size" => json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 50 }),
-            _ => json!({ "type": "string" }),
+            name => match words(name) {
+                Some(words) => json!({ "type": "string", "enum": words }),
+                None => json!({ "type": "string" }),
+            },
         };
         json!({ "name": name, "in": "query", "schema": schema })
     });
@@ -85,6 +96,17 @@ fn parameters(route: &Route) -> Vec<Value> {
 
 /// The one answer that never ends.
 const EVENTS: &str = "/v1/events";
+
+/// The filters that take one of a few words.
+fn words(filter: &str) -> Option<&'static [&'static str]> {
+    match filter {
+        "state" => Some(&calls::STATES),
+        "status" => Some(&activeflows::STATUSES),
+        "end_reason" => Some(&activeflows::END_REASONS),
+        "reference_type" => Some(&activeflows::REFERENCE_TYPES),
+        _ => None,
+    }
+}
 
 fn body(route: &Route) -> Option<Value> {
     match route.body {
@@ -111,8 +133,8 @@ fn responses(route: &Route) -> Map<String, Value> {
     let mut responses = Map::new();
     for (status, what) in route.answers {
         let mut answer = json!({ "description": what });
-        if route.path == EVENTS {
-            answer["content"] = json!({ events::MEDIA: { "schema": { "type": "string" } } });
+        if let Some(content) = answers::content(route, *status) {
+            answer["content"] = content;
         }
         responses.insert(status.to_string(), answer);
     }
@@ -147,8 +169,10 @@ fn problem() -> Value {
             "status": { "type": "integer" },
             "code": { "enum": codes },
             "detail": { "type": "string" },
-            "errors": { "type": "array", "items": { "type": "object" } },
-            "warnings": { "type": "array", "items": { "type": "object" } },
+            "errors": { "type": "array", "items": { "$ref": "#/components/schemas/Diagnostic" } },
+            "warnings": { "type": "array", "items": { "$ref": "#/components/schemas/Diagnostic" } },
+            "network_status": { "type": "integer" },
+            "network_code": { "type": ["integer", "null"] },
         },
     })
 }
@@ -175,7 +199,11 @@ mod tests {
                 "{}",
                 route.path
             );
-            assert!(!operation["responses"].as_object().unwrap().is_empty());
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                let content = &answer["content"];
+                let is_said = content.as_object().is_some_and(|content| !content.is_empty());
+                assert_eq!(is_said, status != "204" && status != "304", "{} {status}", route.path);
+            }
         }
         let begin = &document["paths"]["/v1/activeflows"]["post"];
         let schema = &begin["requestBody"]["content"]["application/json"]["schema"];
