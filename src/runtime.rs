@@ -126,7 +126,8 @@ impl Runtime {
         let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
         let writer = writer.counting(tally.clone()).telling(crier);
         let journal_health = writer.health();
-        let journal = writer.start();
+        let hand = writer.begin();
+        let journal = Addr::clone(&hand);
         let world: Arc<dyn World> = Arc::new(CountedWorld::new(parts.world, tally.clone()));
         let outbox = Outbox::new(clock, journal.clone(), world.clone(), outbox_config(config)).start();
         let outside = Outside { world: world.clone(), outbox: outbox.clone() };
@@ -134,7 +135,7 @@ impl Runtime {
         let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), book, tally.clone()).start();
         let house = House {
             clock,
-            journal: journal.clone(),
+            journal: hand,
             flows: flows.clone(),
             book: parts.book.clone(),
             audio: parts.audio,
@@ -273,12 +274,16 @@ impl Runtime {
         Ok(recovered)
     }
 
-    /// Calls that the network holds to be in progress and that are over here are ended there, too; says how many.
-    pub async fn end_orphans(&self) -> usize {
+    /// Calls that the network holds to be in progress and that are over here, for so long at least, are ended there, too;
+    /// says how many.
+    pub async fn end_orphans(&self, over_for: Duration) -> usize {
         if !self.placing().has_credentials {
             return 0;
         }
-        recovery::end_orphans(&self.journal, self.world.as_ref(), &self.door.tally).await
+        let over_for = u64::try_from(over_for.as_millis()).unwrap_or(u64::MAX);
+        // One more, so that a call which ended a moment ago counts where nothing is waited for.
+        let before = self.door.clock.now().wall_ms.saturating_sub(over_for).saturating_add(1);
+        recovery::end_orphans(&self.journal, self.world.as_ref(), &self.door.tally, before).await
     }
 
     /// Finds live calls, speaks into them, ends them.

@@ -4,8 +4,8 @@
 //! obituary, and a panic is answered by a session folded from the call's facts.
 
 use crate::alive::Alive;
-use crate::call_session::{Begin, CallSession, House, Mail, Reply};
-use crate::journal_writer::{AskHealth, Close, FoldSettled, Health, LookUp, ReadFold, append};
+use crate::call_session::{Begin, CallSession, House, Mail};
+use crate::journal_writer::{AskHealth, Close, FoldSettled, Health, LookUp, ReadFold};
 use crate::obituary::{Died, Obituary};
 use crate::post::{Held, Posted};
 use actix::{
@@ -168,7 +168,7 @@ impl CallRegistry {
         }
     }
 
-    /// Hands a request to its session, and the session's reply to whoever asked.
+    /// Hands a request to its session, which answers whoever asked.
     fn forward(
         &mut self,
         call: &CallId,
@@ -193,18 +193,11 @@ impl CallRegistry {
                 self.wake(call.clone(), ctx);
             }
             Session::Up { mail } => {
-                let workflow = row.workflow.clone();
-                let (sender, answered) = oneshot::channel::<Reply>();
-                let posted = mail.post(Mail::Ask { request, reply: sender });
+                // Should it find no place, the dropped reply says that there is no answer.
+                let posted = mail.post(Mail::Ask { request, reply });
                 if self.house.tally.posted("session", posted) == Posted::Full {
                     self.house.tally.hit(Limit::SessionMailbox);
-                    return; // the dropped reply says that there is no answer
                 }
-                ctx.spawn(answered.into_actor(self).map(move |answered, _, _| {
-                    if let Ok(Reply { answer, session }) = answered {
-                        let _ = reply.send(Ok(Answered { answer, workflow, session }));
-                    }
-                }));
             }
         }
     }
@@ -255,7 +248,7 @@ impl CallRegistry {
         ctx: &mut Context<Self>,
         then: impl FnOnce(&mut CallRegistry) + 'static,
     ) {
-        let writing = append(&self.house.journal, batch).into_actor(self);
+        let writing = self.house.journal.append(batch).into_actor(self);
         ctx.spawn(writing.map(move |written, actor, _| {
             if written.is_ok() {
                 then(actor);

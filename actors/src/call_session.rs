@@ -8,7 +8,8 @@ use crate::clock::Clock;
 use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry, Reopen};
-use crate::journal_writer::{Close, JournalWriter, append};
+use crate::call_registry::{Answered, Outcome};
+use crate::journal_writer::{Close, JournalHand};
 use crate::obituary::{Died, Obituary};
 use crate::outbox::{Outside, Owed};
 use crate::port::audio::Audio;
@@ -48,7 +49,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct House {
     pub clock: Clock,
-    pub journal: Addr<JournalWriter>,
+    pub journal: JournalHand,
     pub flows: Addr<FlowRegistry>,
     pub book: Arc<dyn FlowBook>,
     pub audio: Arc<dyn Audio>,
@@ -65,9 +66,9 @@ pub struct CallSession {
     flow: Option<Held<Take>>,
     /// Written in one batch with the call's own first facts.
     first: Vec<Entry>,
-    /// The first facts of the flow, likewise, behind them.
+    /// The first facts of the flow, likewise, behind the first of them.
     born: Vec<Fact>,
-    replies: BTreeMap<AskNo, oneshot::Sender<Reply>>,
+    replies: BTreeMap<AskNo, oneshot::Sender<Outcome>>,
     last_ask: u64,
     sockets: BTreeMap<StreamNo, Socket>,
     recording: Option<Box<dyn RecordingFile>>,
@@ -94,7 +95,7 @@ pub enum Begin {
 pub enum Mail {
     Ask {
         request: Request,
-        reply: oneshot::Sender<Reply>,
+        reply: oneshot::Sender<Outcome>,
     },
     Input(Input),
     /// A socket that was admitted is open.
@@ -132,12 +133,6 @@ pub enum SocketOut {
     Close(u16),
     /// The session has taken so many frames.
     Credit(u32),
-}
-
-pub struct Reply {
-    pub answer: Answer,
-    /// For a socket that was admitted.
-    pub session: Addr<CallSession>,
 }
 
 impl CallSession {
@@ -192,13 +187,15 @@ impl CallSession {
     }
 
     /// Writes a batch, and lets go of what waits behind it.
-    fn record(&mut self, facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
+    fn record(&mut self, mut facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
         self.share.settle(self.driver.machine().state(), &self.house.tally);
         let wall_ms = self.driver.decided_ms();
         let mut batch = std::mem::take(&mut self.first);
-        let facts = facts.into_iter().chain(std::mem::take(&mut self.born));
-        batch.extend(facts.map(|fact| Entry { key: fact.key(&self.key), wall_ms, fact }));
-        let writing = tokio::time::timeout(WRITE_PATIENCE, append(&self.house.journal, batch));
+        // Behind the call's arrival, ahead of what its flow has done since.
+        let behind = facts.len().min(1);
+        facts.splice(behind..behind, self.born.drain(..));
+        batch.extend(facts.into_iter().map(|fact| Entry { key: fact.key(&self.key), wall_ms, fact }));
+        let writing = tokio::time::timeout(WRITE_PATIENCE, self.house.journal.append(batch));
         ctx.spawn(writing.into_actor(self).map(|written, actor, ctx| match written {
             Ok(Ok(())) => actor.release(ctx),
             Ok(Err(error)) => actor.cannot_write(&error.to_string(), ctx),
@@ -219,7 +216,8 @@ impl CallSession {
     fn answer(&mut self, ask: AskNo, answer: Answer, ctx: &mut Context<Self>) {
         if let Some(reply) = self.replies.remove(&ask) {
             // Whoever asked may have gone; the network will ask again.
-            let _ = reply.send(Reply { answer, session: ctx.address() });
+            let workflow = self.driver.machine().state().workflow.clone();
+            let _ = reply.send(Ok(Answered { answer, workflow, session: ctx.address() }));
         }
     }
 
@@ -417,6 +415,7 @@ impl Handler<Died<()>> for CallSession {
     /// facts, as if this session had panicked itself.
     fn handle(&mut self, died: Died<()>, ctx: &mut Self::Context) {
         if died.panicked && !self.driver.machine().is_over() {
+            self.turn(Input::FlowLost, ctx);
             self.obituary.died_of_a_child();
             ctx.stop();
         }

@@ -20,12 +20,14 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture,
     WrapFuture,
 };
+use futures_util::future::Either;
 use desk::{Desk, Job, Keep, TIDY_EVERY};
 use holdline_core::RunId;
 use holdline_core::fact::{Entry, Key};
 use holdline_core::fold::Fold;
 use lane::{Lane, Worker};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -41,6 +43,18 @@ pub struct JournalWriter {
     place: Place,
     health: Arc<Health>,
     tally: Option<Arc<Tally>>,
+    line: Line,
+}
+
+/// The way to the writing thread, once there is one.
+type Line = Arc<OnceLock<Arc<Lane<Job>>>>;
+
+/// A journal in the hands of whoever writes a lot: batches go straight to the writing thread, where there is one, and
+/// not by way of the writer's own.
+#[derive(Clone)]
+pub struct JournalHand {
+    writer: Addr<JournalWriter>,
+    line: Line,
 }
 
 enum Place {
@@ -71,7 +85,12 @@ struct Threads {
 impl JournalWriter {
     pub fn new(journal: Box<dyn Journal>) -> JournalWriter {
         let unborn = Unborn { journal, keep: None, crier: None };
-        JournalWriter { place: Place::Unborn(Some(Box::new(unborn))), health: Arc::default(), tally: None }
+        JournalWriter {
+            place: Place::Unborn(Some(Box::new(unborn))),
+            health: Arc::default(),
+            tally: None,
+            line: Arc::default(),
+        }
     }
 
     /// Deletes stories so long after their end.
@@ -98,6 +117,12 @@ impl JournalWriter {
 
     pub fn health(&self) -> Arc<Health> {
         self.health.clone()
+    }
+
+    /// Starts it.
+    pub fn begin(self) -> JournalHand {
+        let line = self.line.clone();
+        JournalHand { writer: self.start(), line }
     }
 
     fn write(&mut self, job: Job, ctx: &mut Context<Self>) {
@@ -239,7 +264,12 @@ impl Actor for JournalWriter {
         let Unborn { journal, keep, crier } = *unborn;
         let (health, tally) = (self.health.clone(), self.tally.clone());
         self.place = match journal.reader() {
-            Some(reader) => Place::Apart(Threads::start(journal, reader, health, keep, tally, crier)),
+            Some(reader) => {
+                let threads = Threads::start(journal, reader, health, keep, tally, crier);
+                // Only started once.
+                let _ = self.line.set(threads.writing.clone());
+                Place::Apart(threads)
+            }
             None => {
                 let desk = Box::new(Desk::new(journal, health, keep, tally, crier));
                 Place::Here { desk, retrying: false }
@@ -268,6 +298,37 @@ pub fn append(
     async move {
         appending.await.map_err(|_| gone())?;
         done.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl JournalHand {
+    /// As [`append`].
+    pub fn append(&self, batch: Vec<Entry>) -> impl Future<Output = Result<(), JournalError>> + use<> {
+        let way = match self.line.get() {
+            Some(lane) => {
+                let (written, done) = oneshot::channel();
+                if let Err(job) = lane.put(Job::Append { batch, written }) {
+                    refuse(job);
+                }
+                Either::Left(done)
+            }
+            None => Either::Right(append(&self.writer, batch)),
+        };
+        let gone = || JournalError::Closed("the journal is gone".to_owned());
+        async move {
+            match way {
+                Either::Left(done) => done.await.unwrap_or_else(|_| Err(gone())),
+                Either::Right(appending) => appending.await,
+            }
+        }
+    }
+}
+
+impl Deref for JournalHand {
+    type Target = Addr<JournalWriter>;
+
+    fn deref(&self) -> &Addr<JournalWriter> {
+        &self.writer
     }
 }
 

@@ -206,6 +206,8 @@ impl Machine for Call {
             Input::Reached { no, outcome } => self.reached(now, no, &outcome, out),
             Input::Fetched { no, outcome } => self.tell_flow(crate::scene::Event::Fetched { no, outcome }),
             Input::Dropped { frames } => self.counters.frames_dropped += frames,
+            // What waits for the document that now never comes is what the call is rebuilt from.
+            Input::FlowLost => self.write(out),
             Input::Acked => self.acked(now),
             Input::Watched => self.watched(now),
             Input::HandOver => self.hand_over(now, out),
@@ -242,12 +244,18 @@ impl Call {
         self.leave_if_quiet(now, out);
         self.finish_if_done(now, out);
         self.next_turn(now, out);
-        self.write(out);
+        // What a document is asked by is written together with it, so that its answer waits for one commit, not two.
+        if !self.flow.is_answering() {
+            self.write(out);
+        }
         if self.state.acked || (self.state.over.is_some() && self.state.main_run.is_none()) {
             self.finish(out);
         }
         debug_assert_eq!(invariant::sound_in_flight(self, now), Ok(()));
-        debug_assert!(self.batch.is_empty(), "what was decided is handed over to be written");
+        debug_assert!(
+            self.batch.is_empty() || self.flow.is_answering(),
+            "what was decided is handed over to be written"
+        );
     }
 
     fn finish(&mut self, out: &mut Vec<Effect>) {

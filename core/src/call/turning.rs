@@ -68,6 +68,13 @@ pub(super) struct Making {
     keys: Vec<String>,
 }
 
+impl FlowLink {
+    /// The turn under way renders a document.
+    pub(super) fn is_answering(&self) -> bool {
+        self.taking.as_ref().is_some_and(|taking| taking.asking)
+    }
+}
+
 impl Call {
     /// Makes the next document by a turn that begins with `event`.
     pub(super) fn make(&mut self, ask: AskNo, key: Option<String>, event: Event, out: &mut Vec<Effect>) {

@@ -105,6 +105,8 @@ pub enum Input {
         no: u64,
         outcome: Outcome,
     },
+    /// The flow's actor has died: nothing more comes of the turn under way.
+    FlowLost,
     /// The main workflow has the completion.
     Acked,
     /// The process goes away: hand the call over by closing its stream.

@@ -299,10 +299,11 @@ impl Stage {
 
     fn perform_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Record(facts) => {
-                let first = std::mem::take(&mut self.first);
+            Effect::Record(mut facts) => {
+                let behind = facts.len().min(1);
+                facts.splice(behind..behind, self.first.drain(..));
                 let wall_ms = self.now.wall_ms;
-                self.facts.extend(facts.into_iter().chain(first).map(|fact| (wall_ms, fact)));
+                self.facts.extend(facts.into_iter().map(|fact| (wall_ms, fact)));
             }
             Effect::Take { turn, posture, event } => {
                 let report = self.run.take(self.now, &posture, event);

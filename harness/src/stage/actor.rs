@@ -169,9 +169,11 @@ impl World {
     ) -> World {
         let switchboard = Arc::new(Switchboard { says: says.clone(), waiting: Mutex::default() });
         let tap = Tap { journal: journal.clone(), process: process.clone(), says: says.clone() };
-        let journal = JournalWriter::new(Box::new(tap)).start();
+        let journal = JournalWriter::new(Box::new(tap)).begin();
         let retries = OutboxConfig { retry_ms: Vec::new(), jitter: 0.0 };
         let elsewhere: Arc<dyn port::World> = switchboard.clone();
+        let hand = journal;
+        let journal = Addr::clone(&hand);
         let outbox = Outbox::new(clock, journal.clone(), elsewhere.clone(), retries).start();
         let outside = Outside { world: elsewhere, outbox: outbox.clone() };
         let tally = Arc::new(Tally::default());
@@ -179,7 +181,7 @@ impl World {
             FlowRegistry::new(clock, journal.clone(), outside.clone(), shelf.clone(), tally.clone()).start();
         let house = House {
             clock,
-            journal: journal.clone(),
+            journal: hand,
             flows: flows.clone(),
             book: shelf.clone(),
             audio: Arc::new(Sounds),

@@ -268,11 +268,12 @@ impl MachineStage {
         let Some(session) = self.calls.get_mut(call) else { return };
         self.examiner.performed(call, &effect);
         match effect {
-            Effect::Record(facts) => {
+            Effect::Record(mut facts) => {
                 let key = Key::Call(call.clone());
                 let mut batch = std::mem::take(&mut session.first);
-                let facts = facts.into_iter().chain(std::mem::take(&mut session.born));
-                batch.extend(facts.map(|fact| Entry { key: fact.key(&key), wall_ms, fact }));
+                let behind = facts.len().min(1);
+                facts.splice(behind..behind, session.born.drain(..));
+                batch.extend(facts.into_iter().map(|fact| Entry { key: fact.key(&key), wall_ms, fact }));
                 let written = self.append(Whose::Call(call.clone()), batch);
                 if let Some(session) = self.calls.get_mut(call) {
                     session.writing = !written;
