@@ -36,6 +36,8 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// A network that comes back by itself does so at once.
 const MEANWHILE: Duration = Duration::from_secs(2);
+/// The same behind a restart: whoever hears nothing has waited for the start as well.
+const BEHIND_A_RESTART: Duration = Duration::from_secs(1);
 /// For so long an API that was out of reach stays so.
 const OUT_OF_REACH: Duration = Duration::from_secs(10);
 /// A call with media within this time is never reaped.
@@ -74,6 +76,9 @@ pub(super) enum Wish {
 pub(super) enum Doubt {
     /// The line was lost, or the process before this one left the call open; the network may still come by itself.
     Meanwhile,
+    /// The process before this one died with the call's stream, and the network did not come by itself at once: the
+    /// caller hears nothing until somebody leads the call back.
+    Lost,
     /// The network should have come back, and the call would end with this reason.
     Return(CallEnd),
     /// Nothing was heard for a while, and nothing has to be.
@@ -135,7 +140,11 @@ impl Call {
     pub(super) fn look_after_restart(&mut self, now: Now) {
         if let Some(rest) = self.config.rest.as_ref().filter(|_| !self.wants_hangup()) {
             self.reach.look_at = Some(now.tick + rest.interval);
-            self.reach.again = Some((now.tick, Wish::Look(Doubt::Meanwhile)));
+            self.reach.again = Some(if self.flow.stream_lost {
+                (now.tick + BEHIND_A_RESTART, Wish::Look(Doubt::Lost))
+            } else {
+                (now.tick, Wish::Look(Doubt::Meanwhile))
+            });
         }
     }
 
@@ -263,7 +272,9 @@ impl Call {
                 }
             },
             // It may be an account or an address that is not the call's: the network still has its grace.
-            Said::Gone if wish == Wish::Look(Doubt::Meanwhile) => self.give_up_reaching(now, wish, out),
+            Said::Gone if matches!(wish, Wish::Look(Doubt::Meanwhile | Doubt::Lost)) => {
+                self.give_up_reaching(now, wish, out);
+            }
             Said::Gone => self.gone_there(now, wish, out),
             // What was in progress a moment ago has ended meanwhile; how, the next look says.
             Said::NotInProgress => match wish {
@@ -288,10 +299,12 @@ impl Call {
         if let Some(status) = status.filter(|status| self.state.status.is_none_or(|known| known < *status)) {
             self.status_moves(now, status, None, out);
         }
-        let Doubt::Return(otherwise) = doubt else { return };
-        if self.is_back() {
-            return;
-        }
+        let otherwise = match doubt {
+            Doubt::Return(otherwise) if !self.is_back() => otherwise,
+            // Its grace runs, and goes on if nobody has answered the call there yet.
+            Doubt::Lost if status == Some(NetworkStatus::InProgress) => CallEnd::NoReturn,
+            _ => return,
+        };
         if self.wants_hangup() {
             self.reach_for(now, Wish::HangUp, out);
         } else if status != Some(NetworkStatus::InProgress) {
