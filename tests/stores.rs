@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use holdline::adapter::journal::OpenError;
 use holdline::adapter::journal::sled::SledJournal;
@@ -85,6 +85,21 @@ fn what_a_dying_process_left_half_written_does_not_stop_the_next_start() {
     assert!(!home.path().join("journal.corrupt-1").exists());
 }
 
+/// What a machine leaves that dies: the store's file as it was written so far, and the log ahead of it.
+fn left_behind(home: &Path, copy: &str) -> PathBuf {
+    let left = home.join(copy);
+    fs::create_dir_all(left.join("journal/blobs")).unwrap();
+    for name in ["conf", "db", "ahead-0", "ahead-1"] {
+        fs::copy(home.join("journal").join(name), left.join("journal").join(name)).unwrap();
+    }
+    left
+}
+
+fn times(data: &Path) -> Vec<u64> {
+    let journal = SledJournal::open(data).unwrap();
+    journal.read(&call()).unwrap().iter().map(|entry| entry.wall_ms).collect()
+}
+
 #[test]
 fn a_torn_tail_is_cut_and_nothing_before_it_is_lost() {
     let home = tempfile::tempdir().unwrap();
@@ -92,23 +107,48 @@ fn a_torn_tail_is_cut_and_nothing_before_it_is_lost() {
     for at in 1..=50 {
         journal.append(&[digits(at)]).unwrap();
     }
-    // What a machine leaves that dies in the middle of a write: the file as it was, and some rubbish behind its end.
-    let torn = home.path().join("torn");
-    fs::create_dir_all(torn.join("journal/blobs")).unwrap();
-    for name in ["conf", "db"] {
-        fs::copy(home.path().join("journal").join(name), torn.join("journal").join(name)).unwrap();
+    for file in ["db", "ahead-0"] {
+        let left = left_behind(home.path(), &format!("torn-{file}"));
+        // Some rubbish behind the end of what was written.
+        let path = left.join("journal").join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        bytes.iter_mut().skip(end).take(300).for_each(|byte| *byte = 0xA5);
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(times(&left), (1..=50).collect::<Vec<u64>>(), "{file}");
     }
-    drop(journal);
-    let db = torn.join("journal/db");
-    let end = fs::read(&db).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    let mut bytes = fs::read(&db).unwrap();
-    for byte in bytes.iter_mut().skip(end).take(300) {
-        *byte = 0xA5;
+    let left = left_behind(home.path(), "half-a-batch");
+    let path = left.join("journal/ahead-0");
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(times(&left), (1..=49).collect::<Vec<u64>>(), "nobody was told of the last one");
+}
+
+#[test]
+fn a_store_that_is_behind_its_log_gets_from_it_what_it_lacks_at_any_moment() {
+    let home = tempfile::tempdir().unwrap();
+    let mut journal = SledJournal::open(home.path()).unwrap();
+    // Over more than both halves of the log, with stories that end in between.
+    let other = |number: u64| Key::Call(CallId(format!("CA-other-{number}")));
+    let text = "0123456789".repeat(1500);
+    for at in 1..=400 {
+        let fact = Fact::Call(CallFact::Trouble { what: text.clone() });
+        let batch = [digits(at), Entry { key: other(at / 4), wall_ms: at, fact }];
+        journal.append(&batch).unwrap();
+        if at % 4 == 3 {
+            journal.close(&other(at / 4)).unwrap();
+        }
+        if at % 40 == 7 {
+            let left = left_behind(home.path(), &format!("at-{at}"));
+            assert_eq!(times(&left), (1..=at).collect::<Vec<u64>>());
+            let again = SledJournal::open(&left).unwrap();
+            assert_eq!(again.read(&other(0)).unwrap().len(), 3.min(usize::try_from(at).unwrap()));
+            assert_eq!(again.read(&other(at / 4)).unwrap().len(), 4);
+            assert_eq!(again.story(&other(at / 4 - 1)).unwrap().unwrap().ended_ms, Some(at - 4));
+        }
     }
-    fs::write(&db, bytes).unwrap();
-    let journal = SledJournal::open(&torn).unwrap();
-    let story: Vec<u64> = journal.read(&call()).unwrap().iter().map(|entry| entry.wall_ms).collect();
-    assert_eq!(story, (1..=50).collect::<Vec<u64>>());
 }
 
 fn overwrite_everything(folder: &Path) {

@@ -160,6 +160,8 @@ pub(super) struct Desk {
     crier: Option<Crier>,
     waiting: VecDeque<Job>,
     group: Option<Group>,
+    /// What was logged last is not yet for everybody to read.
+    unsettled: bool,
     pause: Duration,
     tidy_at: Tick,
     /// A story was closed since the last look.
@@ -192,6 +194,7 @@ impl Desk {
             crier,
             waiting: VecDeque::new(),
             group: None,
+            unsettled: false,
             pause: RETRY_FIRST,
             tidy_at: Tick(0),
             closed: false,
@@ -210,6 +213,12 @@ impl Desk {
     /// Does what waits. `Some` when the journal fails: to be tried again after that time.
     pub fn work(&mut self) -> Option<Duration> {
         loop {
+            if std::mem::take(&mut self.unsettled) {
+                match self.settle() {
+                    Ok(()) => self.works(),
+                    Err(error) => return Some(self.fails(&error)),
+                }
+            }
             let group = self.group.take().or_else(|| self.gather());
             let done = match group {
                 Some(group) => self.commit(group),
@@ -234,6 +243,10 @@ impl Desk {
             return self.tidy_at.since(now.tick);
         }
         self.tidy_at = now.tick + TIDY_EVERY;
+        // Where nobody writes, nobody else would notice that nothing can be written.
+        if self.settle().is_err() {
+            return Duration::ZERO;
+        }
         self.health.disk_bytes.store(self.journal.disk_bytes().unwrap_or(0), Ordering::Relaxed);
         let retention_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
         // One more, so that with a retention of nothing an end is over in its own millisecond.
@@ -270,7 +283,7 @@ impl Desk {
     }
 
     fn commit(&mut self, group: Group) -> Result<(), JournalError> {
-        match self.journal.append(&group.batch) {
+        match self.journal.log(&group.batch) {
             Ok(()) => {}
             Err(JournalError::Closed(why)) => {
                 for written in group.written {
@@ -293,15 +306,19 @@ impl Desk {
         if let Some(took) = self.journal.last_sync() {
             self.health.sync_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         }
-        self.count(&group.batch);
-        if let Some(crier) = &self.crier {
-            crier.tell(group.told);
-        }
         for written in group.written {
             // Whoever asked may be gone; what was written stays written.
             let _ = written.send(Ok(()));
         }
-        Ok(())
+        if let Some(crier) = &self.crier {
+            crier.tell(group.told);
+        }
+        self.count(&group.batch);
+        self.settle()
+    }
+
+    fn settle(&mut self) -> Result<(), JournalError> {
+        self.journal.settle().inspect_err(|_| self.unsettled = true)
     }
 
     fn perform(&mut self, job: Job) -> Result<(), JournalError> {

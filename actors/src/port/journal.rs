@@ -29,6 +29,18 @@ pub trait Journal: Send {
     /// A batch that failed is given again, unchanged, before anything else is appended. The failed attempt may have
     /// reached the disk after all: its facts are then not written twice.
     fn append(&mut self, batch: &[Entry]) -> Result<(), JournalError>;
+
+    /// As [`Journal::append`], for an owner who tells at once whoever waits, and settles then: until [`Journal::settle`]
+    /// a reader may have to wait for what was logged.
+    fn log(&mut self, batch: &[Entry]) -> Result<(), JournalError> {
+        self.append(batch)
+    }
+
+    /// Finishes what was logged. When this fails nothing is lost, and it has to be tried again before anything else.
+    fn settle(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
     /// A story in the order in which it was written.
     fn read(&self, key: &Key) -> Result<Vec<Entry>, JournalError>;
     /// What is known of a story without folding it.

@@ -1,140 +1,95 @@
-//! The journal over sled, an embedded store.
+//! The journal over sled, an embedded store, with a log of its own ahead of it.
 //!
-//! A write is one batch in one tree, the store's flush, and a sync of our own. After a failed write the store refuses
-//! everything until it is opened again; what the failed batch left behind is then looked up, so that nothing is
+//! What is written is durable in the log, and then in the store for whoever reads. After a failed write everything is
+//! refused until the store is opened again; what the failed batch left behind is then looked up, so that nothing is
 //! written twice.
 
-#![allow(clippy::disallowed_methods)] // it measures the disk, which no test can hold
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, Story};
 use holdline_core::fact::{Entry, Key};
 use holdline_core::{CallId, RunId};
-use sled::Batch;
 
-use super::sled_open::{self, OpenError, Store, StoreError, guarded};
+use super::ahead::{HALF_BYTES, Rows};
+use super::sled_open::{self, OpenError, StoreError};
 use super::sled_pack::{self as pack, ScriptId};
+use super::sled_pen::{Pen, Shelf, Way};
 use super::sled_rows as rows;
-
-/// A disk that takes this much again is taken for usable; opening a store on a full one only makes things worse.
-const PROBE_BYTES: usize = 4 * 1024 * 1024;
 
 pub struct SledJournal {
     shelf: Arc<Shelf>,
     pen: Option<Pen>,
-}
-
-/// What readers and the one writer share.
-struct Shelf {
-    data: PathBuf,
-    /// `None` while it is opened again.
-    store: RwLock<Option<Store>>,
-}
-
-/// What only the writer has.
-struct Pen {
-    next_row: u64,
-    next_place: u64,
-    broken: bool,
-    /// How long the last batch waited for the disk.
-    last_sync: Option<Duration>,
-    /// The batch that failed would have moved `next_row` here.
-    failed: Option<u64>,
-    _lock: File,
+    /// The last batch is durable, and its giver was told that it failed: it is given again.
+    given: bool,
 }
 
 impl SledJournal {
     /// Opens the journal of a data folder, or begins one. A journal that can't be read is set aside.
     pub fn open(data: &Path) -> Result<SledJournal, OpenError> {
-        let (lock, store) = sled_open::open(data)?;
-        let shelf = Shelf { data: data.to_owned(), store: RwLock::new(Some(store)) };
-        let mut pen =
-            Pen { next_row: 0, next_place: 0, broken: false, last_sync: None, failed: None, _lock: lock };
-        shelf.find_place(&mut pen).map_err(|error| OpenError::Folder {
+        let (lock, store, ahead) = sled_open::open(data)?;
+        let shelf = Arc::new(Shelf::new(data.to_owned(), store));
+        let pen = Pen::new(lock, ahead, &shelf).map_err(|error| OpenError::Folder {
             path: data.to_owned(),
             source: std::io::Error::other(error),
         })?;
-        Ok(SledJournal { shelf: Arc::new(shelf), pen: Some(pen) })
+        Ok(SledJournal { shelf, pen: Some(pen), given: false })
     }
 
-    fn write(&mut self, batch: Batch, durable: bool) -> Result<(), JournalError> {
+    fn write(&mut self, rows: Rows, durable: bool) -> Result<(), JournalError> {
         let pen = self.pen.as_mut().ok_or_else(reads_only)?;
-        let written = self.shelf.with(|store| {
-            store.db.apply_batch(batch)?;
-            if durable {
-                let began = Instant::now();
-                store.sync()?;
-                pen.last_sync = Some(began.elapsed());
-            }
-            Ok(())
-        });
-        pen.broken = written.is_err();
-        written.map_err(cannot_write)
+        pen.put(&self.shelf, rows, Way::AtOnce, durable).map_err(cannot_write)?;
+        pen.settle(&self.shelf).map_err(cannot_write)
     }
 
     /// After a failed write the store is opened anew, once the disk takes something again.
     fn mend(&mut self) -> Result<(), JournalError> {
-        let pen = self.pen.as_mut().ok_or_else(reads_only)?;
-        if pen.broken {
-            self.shelf.probe().map_err(cannot_write)?;
-            self.shelf.reopen().map_err(cannot_write)?;
-            self.shelf.find_place(pen).map_err(cannot_write)?;
-            pen.broken = false;
+        self.pen.as_mut().ok_or_else(reads_only)?.mend(&self.shelf).map_err(cannot_write)
+    }
+
+    fn forget(&mut self, key: &Key, durable: bool) -> Result<(), JournalError> {
+        self.mend()?;
+        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
+        let head = self.shelf.head(place)?.unwrap_or_else(|| Story::of(key.clone()));
+        let mut batch = Rows::default();
+        let rows = self.shelf.rows(place, &head)?;
+        // A story that can't be understood can still be deleted; its runs then lead nowhere.
+        let (lists, scripts) = self.shelf.unpacked(&rows).unwrap_or_default();
+        for run in runs_of(key, rows::entries(key, &lists).unwrap_or_default().iter()) {
+            batch.remove(rows::run(&run));
         }
+        for script in scripts {
+            match self.shelf.users(script)? {
+                0 | 1 => {
+                    batch.remove(rows::script(script));
+                    batch.remove(rows::users_of(script));
+                }
+                users => batch.insert(rows::users_of(script), (users - 1).to_be_bytes()),
+            }
+        }
+        for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
+            batch.remove(key.to_vec());
+        }
+        batch.remove(rows::open(place));
+        batch.remove(rows::head(place));
+        batch.remove(rows::place_of(key));
+        self.write(batch, durable)?;
+        self.shelf.tidy(&rows);
         Ok(())
+    }
+
+    /// A reader sees what was acknowledged before it looks.
+    fn catch_up(&self) {
+        if self.pen.is_none() {
+            self.shelf.catch_up();
+        }
     }
 }
 
+/// What both hands read.
 impl Shelf {
-    fn store(&self) -> RwLockReadGuard<'_, Option<Store>> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let store = self.store();
-        let Some(store) = store.as_ref() else {
-            return Err(StoreError::File(std::io::Error::other("the store is being opened again")));
-        };
-        guarded(|| work(store))
-    }
-
-    fn reopen(&self) -> Result<(), StoreError> {
-        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        // It holds the lock of its folder until it is gone.
-        drop(store.take());
-        sled_open::write_again(&self.data.join("journal"))?;
-        *store = Some(sled_open::open_store(&self.data.join("journal"))?);
-        Ok(())
-    }
-
-    /// Whether the disk takes something at all.
-    fn probe(&self) -> Result<(), StoreError> {
-        let path = self.data.join("probe");
-        let tried = File::create(&path).and_then(|mut file| {
-            file.write_all(&vec![0; PROBE_BYTES])?;
-            file.sync_data()
-        });
-        let _ = std::fs::remove_file(&path);
-        Ok(tried?)
-    }
-
-    /// Where the next story and the next row go.
-    fn find_place(&self, pen: &mut Pen) -> Result<(), StoreError> {
-        self.with(|store| {
-            pen.next_row = store.number("next_row")?.unwrap_or(1);
-            let newest = store.db.scan_prefix(rows::HEADS).next_back().transpose()?;
-            let newest = newest.and_then(|(key, _)| rows::number(&key).ok()).unwrap_or(0);
-            pen.next_place = newest + 1;
-            Ok(())
-        })
-    }
-
     fn place(&self, key: &Key) -> Result<Option<u64>, JournalError> {
         let value = self.with(|store| Ok(store.db.get(rows::place_of(key))?)).map_err(cannot_read)?;
         value.map(|value| rows::number(&value)).transpose()
@@ -215,48 +170,57 @@ impl Shelf {
 impl Journal for SledJournal {
     fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
         self.mend()?;
-        let pen = self.pen.as_mut().ok_or_else(reads_only)?;
-        if pen.failed.take().is_some_and(|end| end <= pen.next_row) {
-            return self.write(Batch::default(), true); // it was there, and perhaps not yet synced
+        if !std::mem::take(&mut self.given) {
+            self.log(entries)?;
         }
-        let mut batch = Batch::default();
+        self.settle().inspect_err(|_| self.given = true)
+    }
+
+    fn log(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+        self.mend()?;
+        let pen = self.pen.as_mut().ok_or_else(reads_only)?;
+        if pen.was_written(&self.shelf).map_err(cannot_write)? {
+            return Ok(());
+        }
+        let mut batch = Rows::default();
         let (mut next_row, mut next_place) = (pen.next_row, pen.next_place);
+        // Rows first, and what leads to them behind: whoever reads in between finds a beginning, or nothing.
         for (key, entries) in by_story(entries) {
-            let place = match self.shelf.place(key)? {
-                Some(place) => place,
-                None => {
-                    batch.insert(rows::place_of(key), &next_place.to_be_bytes());
-                    batch.insert(rows::head(next_place), json(&Story::of(key.clone()))?);
-                    batch.insert(rows::open(next_place), &[]);
-                    next_place += 1;
-                    next_place - 1
-                }
-            };
-            if entries.iter().any(|entry| Story::concerns(&entry.fact)) {
-                let mut head = self.shelf.head(place)?.unwrap_or_else(|| Story::of(key.clone()));
-                entries.iter().for_each(|entry| head.learn(&entry.fact));
-                batch.insert(rows::head(place), json(&head)?);
-            }
-            for run in runs_of(key, entries.iter().copied()) {
-                batch.insert(rows::run(&run), &place.to_be_bytes());
-            }
-            for piece in rows::pieces(entries.into_iter())? {
+            let known = self.shelf.place(key)?;
+            let place = known.unwrap_or(next_place);
+            for piece in rows::pieces(entries.iter().copied())? {
                 batch.insert(rows::row(place, next_row), piece);
                 next_row += 1;
             }
-        }
-        batch.insert(rows::meta("next_row"), &next_row.to_be_bytes());
-        let written = self.write(batch, true);
-        if let Some(pen) = &mut self.pen {
-            match &written {
-                Ok(()) => (pen.next_row, pen.next_place) = (next_row, next_place),
-                Err(_) => pen.failed = Some(next_row),
+            for run in runs_of(key, entries.iter().copied()) {
+                batch.insert(rows::run(&run), place.to_be_bytes());
+            }
+            if known.is_none() {
+                next_place += 1;
+                batch.insert(rows::place_of(key), place.to_be_bytes());
+            }
+            if known.is_none() || entries.iter().any(|entry| Story::concerns(&entry.fact)) {
+                let head = if known.is_some() { self.shelf.head(place)? } else { None };
+                let mut head = head.unwrap_or_else(|| Story::of(key.clone()));
+                entries.iter().for_each(|entry| head.learn(&entry.fact));
+                batch.insert(rows::head(place), json(&head)?);
+            }
+            if known.is_none() {
+                batch.insert(rows::open(place), []);
             }
         }
-        written
+        batch.insert(rows::meta("next_row"), next_row.to_be_bytes());
+        pen.append(&self.shelf, batch).map_err(cannot_write)?;
+        (pen.next_row, pen.next_place) = (next_row, next_place);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), JournalError> {
+        self.mend()
     }
 
     fn read(&self, key: &Key) -> Result<Vec<Entry>, JournalError> {
+        self.catch_up();
         let Some(place) = self.shelf.place(key)? else { return Ok(Vec::new()) };
         let mut head = self.shelf.head(place)?;
         // The writer may move or delete the story meanwhile. It does either once, so this ends.
@@ -271,6 +235,7 @@ impl Journal for SledJournal {
     }
 
     fn story(&self, key: &Key) -> Result<Option<Story>, JournalError> {
+        self.catch_up();
         match self.shelf.place(key)? {
             Some(place) => self.shelf.head(place),
             None => Ok(None),
@@ -278,6 +243,7 @@ impl Journal for SledJournal {
     }
 
     fn open_stories(&self) -> Result<Vec<Story>, JournalError> {
+        self.catch_up();
         let keys: Vec<sled::IVec> = self
             .shelf
             .with(|store| Ok(store.db.scan_prefix(rows::OPEN).keys().collect::<Result<_, _>>()?))
@@ -302,21 +268,21 @@ impl Journal for SledJournal {
         let entries = rows::entries(key, &lists)?;
         let ended_ms = entries.last().map_or(0, |entry| entry.wall_ms);
         head.ended_ms = Some(ended_ms);
-        let mut batch = Batch::default();
+        let mut batch = Rows::default();
         let script = pack::script_of(&entries);
         if let Some((script, text)) = &script {
             let users = self.shelf.users(*script)?;
             if users == 0 {
                 batch.insert(rows::script(*script), pack::pack_script(text)?);
             }
-            batch.insert(rows::users_of(*script), &users.saturating_add(1).to_be_bytes());
+            batch.insert(rows::users_of(*script), users.saturating_add(1).to_be_bytes());
         }
         let script = script.as_ref().map(|(script, text)| (*script, text.as_slice()));
         for (number, piece) in (0..).zip(rows::cut(&pack::pack(&rows::joined(&lists), script)?)) {
             batch.insert(rows::piece(ended_ms, place, number), piece);
         }
         for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
-            batch.remove(key);
+            batch.remove(key.to_vec());
         }
         batch.insert(rows::head(place), json(&head)?);
         batch.remove(rows::open(place));
@@ -334,8 +300,8 @@ impl Journal for SledJournal {
         }
         let next_row = self.pen.as_ref().ok_or_else(reads_only)?.next_row;
         let kept = [next_row.to_be_bytes().as_slice(), &pack::pack_script(state)?].concat();
-        let mut batch = Batch::default();
-        self.shelf.snapshot(place)?.iter().for_each(|(key, _)| batch.remove(key));
+        let mut batch = Rows::default();
+        self.shelf.snapshot(place)?.iter().for_each(|(key, _)| batch.remove(key.to_vec()));
         for (number, piece) in (0..).zip(rows::cut(&kept)) {
             batch.insert(rows::snapshot(place, number), piece);
         }
@@ -343,6 +309,7 @@ impl Journal for SledJournal {
     }
 
     fn read_on(&self, key: &Key) -> Result<(Option<Vec<u8>>, Vec<Entry>), JournalError> {
+        self.catch_up();
         let Some(place) = self.shelf.place(key)? else { return Ok((None, Vec::new())) };
         let rows = self.shelf.snapshot(place)?;
         let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
@@ -372,6 +339,7 @@ impl Journal for SledJournal {
     }
 
     fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
+        self.catch_up();
         let end = rows::head(after.unwrap_or(u64::MAX));
         let wanted = |key: &Key| kind.holds(key);
         let mut listed = Vec::new();
@@ -395,6 +363,7 @@ impl Journal for SledJournal {
     }
 
     fn list_open(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
+        self.catch_up();
         let end = rows::open(after.unwrap_or(u64::MAX));
         let mut listed = Vec::new();
         self.shelf
@@ -417,6 +386,7 @@ impl Journal for SledJournal {
     }
 
     fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError> {
+        self.catch_up();
         let own = Key::Run(*run);
         if self.shelf.place(&own)?.is_some() {
             return Ok(Some(own));
@@ -427,37 +397,13 @@ impl Journal for SledJournal {
     }
 
     fn delete(&mut self, key: &Key) -> Result<(), JournalError> {
-        self.mend()?;
-        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
-        let head = self.shelf.head(place)?.unwrap_or_else(|| Story::of(key.clone()));
-        let mut batch = Batch::default();
-        let rows = self.shelf.rows(place, &head)?;
-        // A story that can't be understood can still be deleted; its runs then lead nowhere.
-        let (lists, scripts) = self.shelf.unpacked(&rows).unwrap_or_default();
-        for run in runs_of(key, rows::entries(key, &lists).unwrap_or_default().iter()) {
-            batch.remove(rows::run(&run));
-        }
-        for script in scripts {
-            match self.shelf.users(script)? {
-                0 | 1 => {
-                    batch.remove(rows::script(script));
-                    batch.remove(rows::users_of(script));
-                }
-                users => batch.insert(rows::users_of(script), &(users - 1).to_be_bytes()),
-            }
-        }
-        for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
-            batch.remove(key);
-        }
-        batch.remove(rows::open(place));
-        batch.remove(rows::head(place));
-        batch.remove(rows::place_of(key));
-        self.write(batch, false)?;
-        self.shelf.tidy(&rows);
-        Ok(())
+        self.forget(key, true)
     }
 
     fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
+        if let Some(pen) = &mut self.pen {
+            pen.keep(&self.shelf);
+        }
         let old: BTreeSet<(u64, u64)> = self
             .shelf
             .with(|store| {
@@ -472,11 +418,11 @@ impl Journal for SledJournal {
             .map_err(cannot_read)?;
         for (ended_ms, place) in &old {
             match self.shelf.head(*place)? {
-                Some(head) => self.delete(&head.key)?,
+                Some(head) => self.forget(&head.key, false)?,
                 None => {
-                    let mut batch = Batch::default();
+                    let mut batch = Rows::default();
                     let left = self.shelf.rows(*place, &Story { ended_ms: Some(*ended_ms), ..nobody() })?;
-                    left.iter().for_each(|(key, _)| batch.remove(key));
+                    left.iter().for_each(|(key, _)| batch.remove(key.to_vec()));
                     self.write(batch, false)?;
                 }
             }
@@ -485,7 +431,7 @@ impl Journal for SledJournal {
     }
 
     fn reader(&self) -> Option<Box<dyn Journal>> {
-        Some(Box::new(SledJournal { shelf: self.shelf.clone(), pen: None }))
+        Some(Box::new(SledJournal { shelf: self.shelf.clone(), pen: None, given: false }))
     }
 
     fn last_sync(&self) -> Option<Duration> {
@@ -493,7 +439,15 @@ impl Journal for SledJournal {
     }
 
     fn disk_bytes(&self) -> Option<u64> {
-        self.shelf.with(|store| Ok(store.db.size_on_disk()?)).ok()
+        self.shelf.with(|store| Ok(store.db.size_on_disk()?)).ok().map(|bytes| bytes + 2 * HALF_BYTES)
+    }
+}
+
+impl Drop for SledJournal {
+    fn drop(&mut self) {
+        if let Some(pen) = &mut self.pen {
+            pen.close(&self.shelf);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ const BYTES_MAX: u32 = 16 * 1024 * 1024;
 
 /// Copies the journal of a data folder that nobody uses.
 pub fn export(data: &Path, to: &mut dyn Write) -> io::Result<()> {
-    let (_lock, store) = sled_open::open(data).map_err(io::Error::other)?;
+    let (_lock, store, _) = sled_open::open(data).map_err(io::Error::other)?;
     to.write_all(MARK)?;
     let rows: Vec<(sled::IVec, sled::IVec)> =
         guarded(|| Ok(store.db.iter().collect::<Result<_, _>>()?)).map_err(io::Error::other)?;

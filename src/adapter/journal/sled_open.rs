@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::ahead::{Ahead, Found, Rows};
+use super::sled_pen::Way;
 use super::sled_rows as rows;
 
 /// Pages of the store kept in memory. Its own default is a gigabyte, and it uses several times what it is told.
@@ -13,6 +15,11 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// A store that this process has just closed holds its lock until the store's own threads are done.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// The number of the newest batch that the store has.
+const APPLIED: &str = "applied";
+/// How often the store writes by itself what it has in memory. The log is what makes a batch durable; this bounds what a
+/// start has to put into the store, and how long a disk that fails goes unnoticed.
+const FLUSH_EVERY_MS: u64 = 1000;
 /// Of the store's file, when all of it is written again.
 const COPIED_AT_ONCE: usize = 1024 * 1024;
 /// Stores set aside that may lie in one folder before a person has to look.
@@ -55,6 +62,34 @@ impl Store {
     pub fn sync(&self) -> Result<(), StoreError> {
         self.db.flush()?;
         self.file.sync_data()?;
+        Ok(())
+    }
+
+    /// Does to the rows what a batch says, and notes its number behind it.
+    pub fn apply(&self, number: u64, rows: &Rows, way: Way) -> Result<(), StoreError> {
+        let applied = (rows::meta(APPLIED), number.to_be_bytes());
+        match way {
+            Way::InOrder => {
+                for (key, value) in rows.iter() {
+                    match value {
+                        Some(value) => self.db.insert(key, value)?,
+                        None => self.db.remove(key)?,
+                    };
+                }
+                self.db.insert(applied.0, &applied.1)?;
+            }
+            Way::AtOnce => {
+                let mut batch = sled::Batch::default();
+                for (key, value) in rows.iter() {
+                    match value {
+                        Some(value) => batch.insert(key, value),
+                        None => batch.remove(key),
+                    }
+                }
+                batch.insert(applied.0, &applied.1);
+                self.db.apply_batch(batch)?;
+            }
+        }
         Ok(())
     }
 
@@ -145,6 +180,7 @@ fn try_open(folder: &Path) -> Result<Store, StoreError> {
             .path(folder)
             .cache_capacity(CACHE_BYTES)
             .segment_size(rows::SEGMENT_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
             .open()?;
         let file = File::open(folder.join("db"))?;
         // A new file is found again only once its folder is on disk, too.
@@ -154,13 +190,13 @@ fn try_open(folder: &Path) -> Result<Store, StoreError> {
 }
 
 /// Opens the store in the data folder at the start of the process. The lock is held as long as the file lives.
-pub fn open(data: &Path) -> Result<(File, Store), OpenError> {
+pub fn open(data: &Path) -> Result<(File, Store, Ahead), OpenError> {
     let of_folder = |source: io::Error| OpenError::Folder { path: data.to_owned(), source };
     std::fs::create_dir_all(data).map_err(of_folder)?;
     let lock = lock(data)?;
     let folder = data.join("journal");
-    match open_sound(&folder) {
-        Ok(store) => check_format(data, store).map(|store| (lock, store)),
+    let store = match open_sound(&folder) {
+        Ok(store) => Ok(store),
         Err(error) if error.is_of_the_folder() => Err(of_folder(io::Error::other(error))),
         Err(error) => {
             let aside = set_aside(data, &folder).map_err(of_folder)?;
@@ -170,12 +206,43 @@ pub fn open(data: &Path) -> Result<(File, Store), OpenError> {
                 "THE JOURNAL CAN'T BE READ. It was set aside as it is, and a new, empty one is begun: calls and \
                  workflows that were open are not continued. Keep that folder; what is in it may be rescued"
             );
-            match open_sound(&folder) {
-                Ok(store) => check_format(data, store).map(|store| (lock, store)),
-                Err(error) => Err(of_folder(io::Error::other(error))),
-            }
+            open_sound(&folder).map_err(|error| of_folder(io::Error::other(error)))
         }
+    };
+    let store = check_format(data, store?)?;
+    let (mut ahead, found) = Ahead::open(&folder).map_err(of_folder)?;
+    catch_up(&store, &mut ahead, found).map_err(|error| of_folder(io::Error::other(error)))?;
+    Ok((lock, store, ahead))
+}
+
+/// Puts into the store what only the log has, and frees the log.
+pub fn catch_up(store: &Store, ahead: &mut Ahead, found: Found) -> Result<(), StoreError> {
+    if found.torn {
+        tracing::warn!("the last batch in the journal's log was half written, and is cut off: nobody was told of it");
     }
+    guarded(|| {
+        let applied = store.number(APPLIED)?.unwrap_or(0);
+        let mut newest = applied;
+        for frame in found.frames.into_iter().filter(|frame| frame.number > applied) {
+            if frame.number > newest + 1 {
+                tracing::error!(
+                    from = newest + 1,
+                    to = frame.number - 1,
+                    "BATCHES ARE MISSING between the journal's store and its log. Somebody has changed its files, or \
+                     the disk lost what it had taken; what is there is used"
+                );
+            }
+            store.apply(frame.number, &frame.rows, Way::InOrder)?;
+            newest = frame.number;
+        }
+        // Also when there was nothing to do: what the store has may not be on disk yet.
+        store.sync()?;
+        if newest > applied {
+            tracing::info!(batches = newest - applied, "the journal's store got from its log what it lacked");
+        }
+        ahead.begin_behind(newest);
+        Ok(())
+    })
 }
 
 /// A store that opened may still hide damage: what every start needs is read here.

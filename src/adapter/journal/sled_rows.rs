@@ -3,7 +3,7 @@
 //!
 //! | key | value | what for |
 //! |---|---|---|
-//! | `m` name | number | the format; the next row number, written with every batch |
+//! | `m` name | number | the format; the next row number, and the number of the batch, written with every batch |
 //! | `k` key | place | where a story stands |
 //! | `s` place | head as JSON | the list, newest last |
 //! | `e` place row | facts as JSON, in pieces | the story itself, as long as it is not over |
@@ -25,8 +25,8 @@ use super::sled_pack::ScriptId;
 
 /// Of this layout. A store that says a higher number was written by a later version; all lower ones can be read.
 ///
-/// 2: stories that are over are packed, and move.
-pub const FORMAT: u64 = 2;
+/// 2: stories that are over are packed, and move. 3: there is a log ahead of the store.
+pub const FORMAT: u64 = 3;
 
 pub const OPEN: &[u8] = b"o";
 pub const HEADS: &[u8] = b"s";
