@@ -84,8 +84,14 @@ pub async fn recover(
 }
 
 /// Ends calls there that are over here: nobody would ever answer for them again. A call that we have never heard of is
-/// somebody else's; an account is seldom ours alone.
-pub async fn end_orphans(journal: &Addr<JournalWriter>, world: &dyn World, tally: &Tally) -> usize {
+/// somebody else's; an account is seldom ours alone. One that ended here at `over_before_ms` or later may be about to end
+/// there by itself.
+pub async fn end_orphans(
+    journal: &Addr<JournalWriter>,
+    world: &dyn World,
+    tally: &Tally,
+    over_before_ms: u64,
+) -> usize {
     let listed = match rest::read_list(&world.perform(rest::list_in_progress()).await) {
         Ok(listed) => listed,
         Err(said) => {
@@ -96,7 +102,8 @@ pub async fn end_orphans(journal: &Addr<JournalWriter>, world: &dyn World, tally
     let mut ended = 0;
     for record in listed {
         let known = journal.send(LookUp(Key::Call(record.call.clone()))).await;
-        let over = matches!(known, Ok(Ok(Some(Story { ended_ms: Some(_), .. }))));
+        let over =
+            matches!(known, Ok(Ok(Some(Story { ended_ms: Some(at), .. }))) if at < over_before_ms);
         let up = record.status.is_none_or(|status| !status.is_terminal());
         if over && up {
             let said = rest::read(&world.perform(rest::hang_up(&record.call)).await);

@@ -18,6 +18,8 @@ use crate::web::own_server;
 
 /// What is left of a drain is closed within this time, so that the network comes back to a server that is up.
 const HAND_OVER: Duration = Duration::from_secs(2);
+/// The network's API is not asked more often for what it holds to be in progress.
+const SWEEP_EVERY_LEAST: Duration = Duration::from_secs(10);
 
 pub(super) fn run(arguments: &ServeArguments) -> Exit {
     let config = match Config::load(&arguments.place.sources()) {
@@ -95,8 +97,18 @@ impl Server {
             });
         }
         // The network may take its time, and nobody waits for it.
-        let sweeping = runtime.clone();
-        actix_rt::spawn(async move { sweeping.end_orphans().await });
+        let (sweeping, every) = (Arc::downgrade(&runtime), config.calls.rest_interval.max(SWEEP_EVERY_LEAST));
+        actix_rt::spawn(async move {
+            let mut clock = tokio::time::interval(every);
+            // What the process before this one left is nobody's any more; what ends later has its time to.
+            let mut over_for = Duration::ZERO;
+            loop {
+                clock.tick().await;
+                let Some(runtime) = sweeping.upgrade() else { return };
+                runtime.end_orphans(over_for).await;
+                over_for = every;
+            }
+        });
         Ok(Server { runtime, addresses, public: handles.0, control: handles.1, own_public })
     }
 
