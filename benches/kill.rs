@@ -5,7 +5,14 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use support::kill::Kills;
+use std::time::Duration;
+
+use support::kill::{Kills, WayBack};
+
+/// From a kill to the start of the next process.
+const DOWN_MOST: Duration = Duration::from_secs(1);
+/// From its ready line to the first thing that a caller gets whose stream died.
+const BACK_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,5 +23,12 @@ fn main() {
     let count = |name: &str| number(name).map(|number| usize::try_from(number).expect("a count"));
     let rounds = count("--rounds").unwrap_or(200);
     let calls = count("--calls").unwrap_or(rounds * 2);
-    println!("{}", Kills { rounds, calls, seed: number("--seed").unwrap_or(1) }.live());
+    let report = Kills { rounds, calls, seed: number("--seed").unwrap_or(1) }.live();
+    println!("{report}");
+    assert_eq!(report.rounds, rounds, "there are too few calls for so many kills");
+    assert!(report.down_at_worst <= DOWN_MOST, "{:?}", report.down_at_worst);
+    for way in WayBack::ALL {
+        assert!(report.ways.get(&way).is_some_and(|times| *times > 0), "nobody came back by {way:?}");
+    }
+    assert!(report.back_at(1.0) <= BACK_WITHIN, "a caller waited for {:?}", report.back_at(1.0));
 }

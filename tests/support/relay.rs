@@ -1,6 +1,8 @@
 //! A wire between the network and the server that can be struck: at the n-th piece of what goes over it, one way or
-//! the other, somebody pulls the plug, and the piece has arrived or has not.
+//! the other, somebody pulls the plug, and the piece has arrived or has not. It can also lose the way to a call's
+//! documents, so that the network has to fall back on the number's own address.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -40,6 +42,8 @@ pub type Dead = oneshot::Sender<()>;
 struct Plug {
     armed: Option<(Strike, mpsc::Sender<Dead>)>,
     over: bool,
+    /// Calls whose documents are not found by their number.
+    hidden: BTreeSet<String>,
 }
 
 impl Relay {
@@ -66,7 +70,14 @@ impl Relay {
 
     /// Nothing goes over the wire any more, so nobody waits for more.
     pub fn over(&self) {
-        *self.plug.lock().unwrap() = Plug { armed: None, over: true };
+        *self.plug.lock().unwrap() = Plug { over: true, ..Plug::default() };
+    }
+}
+
+impl Relay {
+    /// Nobody who asks for this call's next document by its number gets through, until somebody asks without.
+    pub fn hide(&self, call: &str) {
+        self.plug.lock().unwrap().hidden.insert(call.to_owned());
     }
 }
 
@@ -86,6 +97,9 @@ async fn carry(mut caller: TcpStream, server: SocketAddr, plug: Arc<Mutex<Plug>>
 async fn pass(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, way: Way, plug: &Mutex<Plug>) {
     let mut piece = [0; PIECE_BYTES_MAX];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
+        if way == Way::ToServer && plug.lock().unwrap().hides(&piece[..length]) {
+            return;
+        }
         let struck = plug.lock().unwrap().count(way);
         if struck.as_ref().is_none_or(|(strike, _)| !strike.lost)
             && to.write_all(&piece[..length]).await.is_err()
@@ -104,6 +118,19 @@ async fn pass(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, way: Way, plug: &Mu
 }
 
 impl Plug {
+    fn hides(&mut self, piece: &[u8]) -> bool {
+        if self.hidden.is_empty() || !piece.starts_with(b"POST ") {
+            return false;
+        }
+        let request = String::from_utf8_lossy(piece);
+        let Some(call) = self.hidden.iter().find(|call| request.contains(*call)).cloned() else { return false };
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        if path.ends_with("/next") {
+            self.hidden.remove(&call);
+        }
+        path.contains("/next?")
+    }
+
     fn count(&mut self, way: Way) -> Option<(Strike, mpsc::Sender<Dead>)> {
         let (strike, _) = self.armed.as_mut().filter(|(strike, _)| strike.way == way)?;
         strike.pieces = strike.pieces.saturating_sub(1);

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::config::LineConfig;
 use super::date;
+use super::effect::Experience;
 use super::line::Line;
 use super::real::{self, Network, Question, Story};
 use super::rest::{self, Account, ApiReply, ApiRequest, Asked, Dialled};
@@ -101,6 +102,17 @@ impl Switchboard {
         };
         let reply = self.inner.dial(&dialled);
         reply.body.get("sid").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// A call comes in, and is known to the API from then on. Lives through it.
+    pub async fn call_in(
+        &self,
+        mut config: LineConfig,
+        on_experience: impl FnMut(Duration, &Experience) + Send,
+    ) -> Option<Story> {
+        config.account_sid.clone_from(&self.inner.account.sid);
+        let questions = self.inner.register(&config);
+        self.inner.live(config, questions, on_experience).await
     }
 
     /// Does what it is asked to, so many times more, and answers 500.
@@ -246,6 +258,37 @@ impl Inner {
         ApiReply { status: 200, body: known.resource.clone() }
     }
 
+    /// From here on the API knows of the call, of which nothing has happened yet.
+    fn register(&self, config: &LineConfig) -> mpsc::Receiver<Question> {
+        let mut resource = Line::new(config.clone()).resource(Now::default());
+        if let Some(resource) = resource.as_object_mut() {
+            resource.insert("status".into(), "queued".into());
+            resource.remove("date_created");
+        }
+        let (line, questions) = mpsc::channel(QUESTIONS_MAX);
+        self.state().calls.insert(config.call_sid.clone(), Known { line, resource });
+        questions
+    }
+
+    async fn live(
+        &self,
+        config: LineConfig,
+        questions: mpsc::Receiver<Question>,
+        on_experience: impl FnMut(Duration, &Experience),
+    ) -> Option<Story> {
+        let call = config.call_sid.clone();
+        let (_, hands) = mpsc::channel(1);
+        let story = self.network.place_for(config, hands, questions, on_experience).await.ok();
+        let mut state = self.state();
+        if let (Some(story), Some(known)) = (&story, state.calls.get_mut(&call))
+            && let Some(resource) = known.resource.as_object_mut()
+        {
+            resource.insert("status".into(), story.status.word().into());
+            resource.insert("duration".into(), story.duration.as_secs().to_string().into());
+        }
+        story
+    }
+
     fn dial(self: &Arc<Self>, dialled: &Dialled) -> ApiReply {
         let mut state = self.state();
         if !state.refuse.is_empty() {
@@ -255,27 +298,14 @@ impl Inner {
         config.call_sid = sign::sid("CA", &format!("{} placed {}", self.account.sid, state.calls.len()));
         config.account_sid.clone_from(&self.account.sid);
         let call = config.call_sid.clone();
-        // Nothing of it has happened yet.
-        let mut resource = Line::new(config.clone()).resource(Now::default());
-        if let Some(resource) = resource.as_object_mut() {
-            resource.insert("status".into(), "queued".into());
-            resource.remove("date_created");
-        }
-        let (line, questions) = mpsc::channel(QUESTIONS_MAX);
-        state.calls.insert(call.clone(), Known { line, resource: resource.clone() });
+        drop(state);
+        let questions = self.register(&config);
+        let mut state = self.state();
+        let resource = state.calls.get(&call).map(|known| known.resource.clone()).unwrap_or_default();
         let inner = self.clone();
-        state.stories.push(tokio::spawn(async move {
-            let (_, hands) = mpsc::channel(1);
-            let story = inner.network.place_for(config, hands, questions, |_, _| ()).await.ok();
-            let mut state = inner.state();
-            if let (Some(story), Some(known)) = (&story, state.calls.get_mut(&call))
-                && let Some(resource) = known.resource.as_object_mut()
-            {
-                resource.insert("status".into(), story.status.word().into());
-                resource.insert("duration".into(), story.duration.as_secs().to_string().into());
-            }
-            story
-        }));
+        state
+            .stories
+            .push(tokio::spawn(async move { inner.live(config, questions, |_, _| ()).await }));
         if state.lose_answers > 0 {
             state.lose_answers -= 1;
             return ApiReply {
