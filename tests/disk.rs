@@ -1,9 +1,10 @@
-//! A real server whose real disk is full for a while.
+//! A real server whose real disk is full for a while, or fails: `cargo test --release --test disk -- --nocapture`.
 
 #![allow(clippy::disallowed_methods)] // it lives in real time
 
 mod support;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use holdline::adapter::journal::sled::SledJournal;
@@ -12,6 +13,7 @@ use holdline_core::CallId;
 use holdline_core::fact::{CallFact, Fact, Key};
 use holdline_harness::contract::journal::{Disk, check_full_disk};
 use support::crowd::counted;
+use support::faulty::{Error, Layer};
 use support::served::Home;
 use support::until;
 use support::volume::Volume;
@@ -48,7 +50,24 @@ fn the_store_keeps_its_contract_on_a_disk_that_is_full() {
 async fn while_the_disk_is_full_callers_are_heard_and_nobody_is_told_what_is_not_written() {
     let home = Home::new(&[("echo", ECHO), ("steps", STEPS)], "");
     let Some(volume) = Volume::mount(&home.data(), VOLUME_MEGABYTES) else { return };
-    let mut server = home.serve();
+    lives_through(&home, &[], || volume.fill(), || volume.empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_every_write_fails_callers_are_heard_and_nobody_is_told_what_is_not_written() {
+    let home = Home::new(&[("echo", ECHO), ("steps", STEPS)], "");
+    let Some(layer) = Layer::build(home.path(), &home.data()) else { return };
+    lives_through(&home, &layer.environment(), || layer.fail(Error::Io), || layer.work()).await;
+}
+
+/// Callers speak and ask while the disk fails, and when it does not any more.
+async fn lives_through(
+    home: &Home,
+    environment: &[(&str, PathBuf)],
+    fails: impl Fn(),
+    works: impl Fn(),
+) {
+    let mut server = home.serve_with(environment);
     let asker = Asker::new(&server.public, None);
     let mut speaker = Caller::begin(&server.public, "echo", "speaks").await;
     speaker.echo().await;
@@ -56,7 +75,7 @@ async fn while_the_disk_is_full_callers_are_heard_and_nobody_is_told_what_is_not
     let told = asker.arrive("echo", &sid(1)).await;
     assert_eq!(told.status, 200);
 
-    volume.fill();
+    fails();
     let began = Instant::now();
     // The caller goes on speaking, and hears itself, for as long as all of this takes.
     let (enough, mut is_enough) = tokio::sync::oneshot::channel::<()>();
@@ -81,7 +100,7 @@ async fn while_the_disk_is_full_callers_are_heard_and_nobody_is_told_what_is_not
         }
         (said, heard, hole)
     });
-    // What the store has taken of the disk before, it still writes to.
+    // There is room ahead, which is still written to: who is acknowledged until it is full is written down.
     let mut taken = Vec::new();
     let refused = loop {
         let call = sid(1000 + taken.len());
@@ -93,7 +112,8 @@ async fn while_the_disk_is_full_callers_are_heard_and_nobody_is_told_what_is_not
         }
     };
     let (refused, waited) = refused;
-    assert!(waited >= ANSWER_WAITS && waited < ANSWER_WAITS * 2, "{waited:?}");
+    assert!(waited < ANSWER_WAITS * 2, "{waited:?}");
+    println!("{} calls were written and taken before the first was refused", taken.len());
     let path = "/webhooks/echo/next?x=1";
     let call = sid(1);
     let fields = [("CallSid", call.as_str()), ("CallStatus", "in-progress")];
@@ -107,7 +127,7 @@ async fn while_the_disk_is_full_callers_are_heard_and_nobody_is_told_what_is_not
     let closed = waiting.closed().await;
     assert!(began.elapsed() >= STEP_WAITS, "{:?}: {closed:?}", began.elapsed());
 
-    volume.empty();
+    works();
     until("it is ready", async || (asker.get("/ready").await.status == 200).then_some(())).await;
     let told = asker.post(path, &fields).await;
     assert!(told.stream_url().contains(&sid(1)), "the network's retry gets its document: {}", told.body);
@@ -144,6 +164,75 @@ async fn while_the_disk_is_full_callers_are_heard_and_nobody_is_told_what_is_not
         "what was decided when nobody could be told is there once at most: {story:#?}"
     );
     assert!(!home.data().join("journal.corrupt-1").exists(), "a full disk is no damage");
+}
+
+/// Killed while nothing can be written, and started again when everything can: what was acknowledged is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_the_middle_of_a_fault_it_has_everything_that_it_ever_acknowledged() {
+    let home = Home::new(&[("echo", ECHO), ("steps", STEPS)], "");
+    let Some(layer) = Layer::build(home.path(), &home.data()) else { return };
+    let mut acknowledged: Vec<String> = Vec::new();
+    for (round, error) in [Error::Io, Error::NoSpace, Error::Io].into_iter().enumerate() {
+        let mut server = home.serve_with(&layer.environment());
+        let asker = Asker::new(&server.public, None);
+        for call in &acknowledged {
+            let again = asker.arrive("echo", call).await;
+            assert!(again.stream_url().contains(call), "it is known, and given its document again: {}", again.body);
+        }
+        for number in 0..20 {
+            let call = sid(round * 1000 + number);
+            assert_eq!(asker.arrive("echo", &call).await.status, 200);
+            acknowledged.push(call);
+        }
+        layer.fail(error);
+        let refused = sid(round * 1000 + 999);
+        let (asking, asked) = (asker.clone(), refused.clone());
+        let asking = tokio::spawn(async move { asking.arrive("echo", &asked).await.status });
+        until("it is not ready", async || (asker.get("/ready").await.status == 503).then_some(())).await;
+        assert!(!asking.is_finished(), "what is not written is not told");
+        server.kill();
+        assert!(asking.await.is_err(), "the connection breaks without an answer");
+        layer.work();
+    }
+    let server = home.serve_with(&layer.environment());
+    let asker = Asker::new(&server.public, None);
+    for call in &acknowledged {
+        assert!(asker.arrive("echo", call).await.stream_url().contains(call));
+    }
+    assert!(!home.data().join("journal.corrupt-1").exists(), "a disk that fails for a while is no damage");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_that_is_torn_is_cut_at_the_start_and_said() {
+    let home = Home::new(&[("echo", ECHO)], "");
+    let mut server = home.serve();
+    let asker = Asker::new(&server.public, None);
+    for number in 0..50 {
+        assert_eq!(asker.arrive("echo", &sid(number)).await.status, 200);
+    }
+    server.kill();
+    let log = home.data().join("journal/ahead-0");
+    let mut bytes = std::fs::read(&log).unwrap();
+    // Behind the last batch another one is begun: as the first one begins, with the next number.
+    let (mut end, mut number) = (0, 0);
+    loop {
+        let next = u64::from_le_bytes(bytes[end + 8..end + 16].try_into().unwrap());
+        if number != 0 && next != number + 1 {
+            break;
+        }
+        number = next;
+        end += 16 + u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
+    }
+    bytes.copy_within(..100, end);
+    bytes[end + 8..end + 16].copy_from_slice(&(number + 1).to_le_bytes());
+    std::fs::write(&log, bytes).unwrap();
+    let server = home.serve();
+    let asker = Asker::new(&server.public, None);
+    for number in 0..50 {
+        let again = asker.arrive("echo", &sid(number)).await;
+        assert!(again.stream_url().contains(&sid(number)), "nothing before it is lost: {}", again.body);
+    }
+    assert!(home.log().contains("half written"), "{}", home.log());
 }
 
 fn sid(number: usize) -> String {

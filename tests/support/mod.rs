@@ -3,6 +3,7 @@
 
 pub mod crowd;
 pub mod exposition;
+pub mod faulty;
 pub mod fits;
 pub mod handover;
 pub mod hosted;

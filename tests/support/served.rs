@@ -47,11 +47,17 @@ impl Home {
     }
 
     pub fn serve(&self) -> Served {
+        self.serve_with(&[])
+    }
+
+    /// With these in its environment, which is empty otherwise.
+    pub fn serve_with(&self, environment: &[(&str, PathBuf)]) -> Served {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path().join("log")).unwrap();
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_holdline"))
             .args(["serve", "--config", "holdline.toml"])
             .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
