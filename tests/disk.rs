@@ -61,12 +61,7 @@ async fn while_every_write_fails_callers_are_heard_and_nobody_is_told_what_is_no
 }
 
 /// Callers speak and ask while the disk fails, and when it does not any more.
-async fn lives_through(
-    home: &Home,
-    environment: &[(&str, PathBuf)],
-    fails: impl Fn(),
-    works: impl Fn(),
-) {
+async fn lives_through(home: &Home, environment: &[(&str, PathBuf)], fails: impl Fn(), works: impl Fn()) {
     let mut server = home.serve_with(environment);
     let asker = Asker::new(&server.public, None);
     let mut speaker = Caller::begin(&server.public, "echo", "speaks").await;
@@ -177,7 +172,11 @@ async fn killed_in_the_middle_of_a_fault_it_has_everything_that_it_ever_acknowle
         let asker = Asker::new(&server.public, None);
         for call in &acknowledged {
             let again = asker.arrive("echo", call).await;
-            assert!(again.stream_url().contains(call), "it is known, and given its document again: {}", again.body);
+            assert!(
+                again.stream_url().contains(call),
+                "it is known, and given its document again: {}",
+                again.body
+            );
         }
         for number in 0..20 {
             let call = sid(round * 1000 + number);

@@ -32,7 +32,11 @@ fn every_batch_is_written_once_and_synced_once_before_anybody_is_told() {
         .args(["-f", "-e", "trace=pwrite64,fsync,fdatasync,access,stat,statx,newfstatat", "-y", "-o"])
         .arg(&trace)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "every_batch_is_written_once_and_synced_once_before_anybody_is_told", "--nocapture"])
+        .args([
+            "--exact",
+            "every_batch_is_written_once_and_synced_once_before_anybody_is_told",
+            "--nocapture",
+        ])
         .env(WATCHED, home.path().join("data"))
         .output()
         .unwrap();

@@ -3,12 +3,12 @@
 mod sockets;
 
 use crate::alive::{Alive, Life};
+use crate::call_registry::{Answered, Outcome};
 use crate::carrier::line::Parcel;
 use crate::clock::Clock;
 use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry, Reopen};
-use crate::call_registry::{Answered, Outcome};
 use crate::journal_writer::{Close, JournalHand};
 use crate::obituary::{Died, Obituary};
 use crate::outbox::{Outside, Owed};

@@ -20,8 +20,8 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture,
     WrapFuture,
 };
-use futures_util::future::Either;
 use desk::{Desk, Job, Keep, TIDY_EVERY};
+use futures_util::future::Either;
 use holdline_core::RunId;
 use holdline_core::fact::{Entry, Key};
 use holdline_core::fold::Fold;

@@ -102,8 +102,7 @@ pub async fn end_orphans(
     let mut ended = 0;
     for record in listed {
         let known = journal.send(LookUp(Key::Call(record.call.clone()))).await;
-        let over =
-            matches!(known, Ok(Ok(Some(Story { ended_ms: Some(at), .. }))) if at < over_before_ms);
+        let over = matches!(known, Ok(Ok(Some(Story { ended_ms: Some(at), .. }))) if at < over_before_ms);
         let up = record.status.is_none_or(|status| !status.is_terminal());
         if over && up {
             let said = rest::read(&world.perform(rest::hang_up(&record.call)).await);

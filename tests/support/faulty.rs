@@ -44,11 +44,7 @@ impl Layer {
 
     /// What a process needs in its environment.
     pub fn environment(&self) -> [(&'static str, PathBuf); 3] {
-        [
-            ("LD_PRELOAD", self.library.clone()),
-            ("FAULT", self.fault.clone()),
-            ("FAULTY", self.faulty.clone()),
-        ]
+        [("LD_PRELOAD", self.library.clone()), ("FAULT", self.fault.clone()), ("FAULTY", self.faulty.clone())]
     }
 
     /// From here on nothing can be written.

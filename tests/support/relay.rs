@@ -123,7 +123,9 @@ impl Plug {
             return false;
         }
         let request = String::from_utf8_lossy(piece);
-        let Some(call) = self.hidden.iter().find(|call| request.contains(*call)).cloned() else { return false };
+        let Some(call) = self.hidden.iter().find(|call| request.contains(*call)).cloned() else {
+            return false;
+        };
         let path = request.split(' ').nth(1).unwrap_or_default();
         if path.ends_with("/next") {
             self.hidden.remove(&call);

@@ -303,9 +303,7 @@ impl Inner {
         let mut state = self.state();
         let resource = state.calls.get(&call).map(|known| known.resource.clone()).unwrap_or_default();
         let inner = self.clone();
-        state
-            .stories
-            .push(tokio::spawn(async move { inner.live(config, questions, |_, _| ()).await }));
+        state.stories.push(tokio::spawn(async move { inner.live(config, questions, |_, _| ()).await }));
         if state.lose_answers > 0 {
             state.lose_answers -= 1;
             return ApiReply {

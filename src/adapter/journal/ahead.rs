@@ -238,9 +238,9 @@ fn frames(bytes: &[u8]) -> (Vec<Frame>, bool) {
         let is_next = frames.last().is_none_or(|last| number == last.number + 1);
         let length = usize::try_from(u32::from_le_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
         let whole = (number > 0).then(|| behind.split_at_checked(length)).flatten();
-        let whole = whole.filter(|_| is_next).filter(|(rows, _)| {
-            checksum(number, rows) == u32::from_le_bytes([c0, c1, c2, c3])
-        });
+        let whole = whole
+            .filter(|_| is_next)
+            .filter(|(rows, _)| checksum(number, rows) == u32::from_le_bytes([c0, c1, c2, c3]));
         let Some((rows, behind)) = whole.and_then(|(rows, behind)| Some((decode(rows)?, behind))) else {
             return (frames, is_next && number > 0);
         };

@@ -218,7 +218,9 @@ pub fn open(data: &Path) -> Result<(File, Store, Ahead), OpenError> {
 /// Puts into the store what only the log has, and frees the log.
 pub fn catch_up(store: &Store, ahead: &mut Ahead, found: Found) -> Result<(), StoreError> {
     if found.torn {
-        tracing::warn!("the last batch in the journal's log was half written, and is cut off: nobody was told of it");
+        tracing::warn!(
+            "the last batch in the journal's log was half written, and is cut off: nobody was told of it"
+        );
     }
     guarded(|| {
         let applied = store.number(APPLIED)?.unwrap_or(0);

@@ -150,7 +150,8 @@ impl Shelf {
     /// Syncs the store whenever that is wanted, until the house closes.
     fn keep(&self) {
         loop {
-            let marks = self.wait_while(|marks| (marks.wanted <= marks.synced || marks.failed) && !marks.closed);
+            let marks =
+                self.wait_while(|marks| (marks.wanted <= marks.synced || marks.failed) && !marks.closed);
             if marks.closed {
                 return;
             }
