@@ -9,7 +9,7 @@ use holdline_actors::call_registry::{CallRegistry, Count, Observe, fold_call};
 use holdline_actors::clock::Clock;
 use holdline_actors::journal_writer::{AskHealth, JournalWriter, List, Read, ReadRun};
 use holdline_actors::port::journal::{Kind, Listed};
-use holdline_core::fact::{Entry, Fact, Key};
+use holdline_core::fact::{Entry, Fact, Key, RunFact};
 use holdline_core::flow::run::Run;
 use holdline_core::time::rfc3339_ms;
 use holdline_core::workflow::{Workflow, run_facts};
@@ -214,7 +214,11 @@ impl Directory for House {
     fn run(&self, id: Uuid) -> Found<'_, Option<Value>> {
         async move {
             let read = self.journal.send(ReadRun(RunId(id))).await.map_err(gone)?.map_err(unreadable)?;
-            Ok(read.and_then(|(key, entries)| self.view_of(RunId(id), &key, &entries)))
+            Ok(read.and_then(|(key, entries)| {
+                let mut view = self.view_of(RunId(id), &key, &entries)?;
+                view["retried_as"] = json!(retried_as(&entries));
+                Some(view)
+            }))
         }
         .boxed_local()
     }
@@ -234,6 +238,14 @@ impl Directory for House {
         }
         .boxed_local()
     }
+}
+
+/// The run that goes on with a failed one.
+fn retried_as(entries: &[Entry]) -> Option<RunId> {
+    entries.iter().rev().find_map(|entry| match &entry.fact {
+        Fact::Run(RunFact::RetriedAs { id }) => Some(*id),
+        _ => None,
+    })
 }
 
 fn name(key: &Key) -> String {

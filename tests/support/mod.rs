@@ -1,6 +1,7 @@
 //! Servers over real sockets and the wire to them, for tests and benches.
 #![allow(dead_code)] // each of them needs its own part
 
+pub mod browser;
 pub mod crowd;
 pub mod exposition;
 pub mod faulty;

@@ -16,6 +16,7 @@ pub mod fuzz;
 pub mod history;
 mod lookahead;
 pub mod moments;
+pub mod outline;
 pub mod parse;
 mod policy;
 pub mod run;

@@ -6,6 +6,7 @@ use actix_web::HttpMessage as _;
 use actix_web::HttpResponse;
 use actix_web::http::Method;
 use holdline_core::RunId;
+use holdline_core::flow::outline::outline;
 use holdline_core::flow::script::ActionNode;
 use holdline_core::scene::{Command, Reference, ReferenceKind, Refused};
 use schemars::JsonSchema;
@@ -60,6 +61,16 @@ pub static ROUTES: &[Route] = &[
         answers: &[(200, "the activeflow")],
         refusals: &[Code::ActiveflowNotFound],
         run: |asked| Box::pin(show(asked)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/activeflows/{id}/outline",
+        about: "The workflow that an activeflow runs, as it is drawn: its actions and where each may lead.",
+        query: &[],
+        body: Body::None,
+        answers: &[(200, "the outline of the version with which it began")],
+        refusals: &[Code::ActiveflowNotFound],
+        run: |asked| Box::pin(draw(asked)),
     },
     Route {
         method: Method::DELETE,
@@ -201,6 +212,11 @@ async fn list(mut asked: Asked) -> Result<HttpResponse, Problem> {
 
 async fn show(asked: Asked) -> Result<HttpResponse, Problem> {
     Ok(fresh(&view(&asked, id(&asked)?).await?))
+}
+
+async fn draw(asked: Asked) -> Result<HttpResponse, Problem> {
+    let found = asked.room.desk.find(id(&asked)?).await?;
+    Ok(fresh(&outline(found.run.script())))
 }
 
 async fn begin(asked: Asked) -> Result<HttpResponse, Problem> {

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::Method;
+use holdline_core::flow::outline::outline;
 
 use crate::desk::Desk;
 use crate::flows::Shown;
@@ -41,6 +42,16 @@ pub static ROUTES: &[Route] = &[
         run: |asked| Box::pin(show(asked)),
     },
     Route {
+        method: Method::GET,
+        path: "/v1/flows/{id}/outline",
+        about: "The workflow in force, as it is drawn: its actions and where each may lead.",
+        query: &[],
+        body: Body::None,
+        answers: &[(200, "the outline")],
+        refusals: &[Code::WorkflowNotFound],
+        run: |asked| Box::pin(draw(asked)),
+    },
+    Route {
         method: Method::PUT,
         path: "/v1/flows/{id}",
         about: "Stores a workflow, if it is good. Whatever runs keeps the version with which it began.",
@@ -78,6 +89,10 @@ async fn list(mut asked: Asked) -> Result<HttpResponse, Problem> {
 
 async fn show(asked: Asked) -> Result<HttpResponse, Problem> {
     Ok(fresh(&asked.room.desk.flow(asked.segment("id")).await?.view))
+}
+
+async fn draw(asked: Asked) -> Result<HttpResponse, Problem> {
+    Ok(fresh(&outline(&*asked.room.desk.workflow(asked.segment("id"))?)))
 }
 
 async fn check(asked: Asked) -> Result<HttpResponse, Problem> {

@@ -1,6 +1,6 @@
 // The page around the pages: who may look, where one is, and what is new.
 
-import { get, hasToken, keepToken, now, Refused, Unreachable } from "./api.js";
+import { get, hasToken, keepToken, Refused, Unreachable } from "./api.js";
 import { h, render } from "./dom.js";
 import { help, keys } from "./keys.js";
 import { follow } from "./live.js";
@@ -8,6 +8,10 @@ import { button } from "./parts.js";
 import { tick } from "./words.js";
 import { callPage } from "./call.js";
 import { callsPage } from "./calls.js";
+import { flowPage, flowsPage } from "./flows.js";
+import { lettersPage } from "./letters.js";
+import { runPage } from "./run.js";
+import { runsPage } from "./runs.js";
 
 /** A page is read again this long after it was, at the soonest; news in between are taken together. */
 const CALM_MS = 200;
@@ -16,17 +20,30 @@ const STALE_MS = 15_000;
 /** Where the server does not answer, it is asked again after this. */
 const RETRY_MS = 2_000;
 
+/** Long enough to be read, short enough not to stand in the way. */
+const NOTICE_MS = 6_000;
+
+const ROLES = ["read", "operate", "admin"];
+
 const PAGES = [
   { path: /^calls$/, page: callsPage, at: "calls" },
   { path: /^calls\/([^/]+)$/, page: callPage, at: "calls" },
+  { path: /^activeflows$/, page: runsPage, at: "activeflows" },
+  { path: /^activeflows\/([^/]+)$/, page: runPage, at: "activeflows" },
+  { path: /^workflows$/, page: flowsPage, at: "workflows" },
+  { path: /^workflows\/([^/]+)$/, page: flowPage, at: "workflows" },
+  { path: /^dead-letters$/, page: lettersPage, at: "dead-letters" },
 ];
 
 const NAVIGATION = [
   ["calls", "Calls"],
+  ["activeflows", "Activeflows"],
+  ["workflows", "Workflows"],
+  ["dead-letters", "Dead letters"],
 ];
 
 const root = document.getElementById("app");
-const seen = { about: null, drain: null, connection: "connecting", trouble: null, refusal: null };
+const seen = { about: null, drain: null, connection: "connecting", trouble: null, refusal: null, notice: null };
 let shown = null;
 let stopNews = null;
 
@@ -96,7 +113,7 @@ class Shown {
   constructor(address, entry, id, query) {
     this.address = address;
     this.at = entry.at;
-    this.page = entry.page({ id, query, draw, again: () => this.hurry(), navigate });
+    this.page = entry.page({ id, query, draw, again: () => this.hurry(), navigate, tell, may });
     this.isOpen = true;
     this.calmUntil = 0;
     this.read();
@@ -180,6 +197,18 @@ function nowhere({ id }) {
   };
 }
 
+/** Says for a while what came of something. */
+function tell(text, bad) {
+  clearTimeout(seen.notice?.timer);
+  seen.notice = { text, bad, timer: setTimeout(() => { seen.notice = null; draw(); }, NOTICE_MS) };
+  draw();
+}
+
+/** Whether the token's role is enough. */
+function may(role) {
+  return ROLES.indexOf(seen.about?.role) >= ROLES.indexOf(role);
+}
+
 function navigate(hash) {
   location.hash = hash;
 }
@@ -200,7 +229,7 @@ function draw() {
     return;
   }
   document.title = shown?.page.title ? `${shown.page.title} · Holdline` : "Holdline";
-  render(root, h("div.shell", {}, side(), banner(), h("main", { id: "main", tabindex: "-1" }, body())));
+  render(root, h("div.shell", {}, side(), banner(), h("main", { id: "main", tabindex: "-1", key: shown?.address }, body()), notice()));
 }
 
 function body() {
@@ -250,6 +279,11 @@ function drain() {
   return h("div.draining", {}, `Draining: ${drain.calls} ${drain.calls === 1 ? "call" : "calls"} left`);
 }
 
+function notice() {
+  const { notice } = seen;
+  return h("div.notice", { role: "status", class: `${notice ? "shown" : ""} ${notice?.bad ? "bad" : ""}` }, notice?.text);
+}
+
 /** Above the page when what it shows may be old. */
 function banner() {
   const text = seen.trouble
@@ -294,4 +328,4 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 setInterval(() => {
   if (!document.hidden) tick(root);
 }, 1_000);
-keys({ navigate, now });
+keys({ navigate });

@@ -58,7 +58,7 @@ export function pager({ back, next, go }) {
 /** A choice between a few words. */
 export function choice(label, value, options, change) {
   return h("label.field", {}, h("span", {}, label),
-    h("select", { on: { change: (event) => change(event.target.value) } },
+    h("select", { value, on: { change: (event) => change(event.target.value) } },
       options.map(([word, shown]) => h("option", { value: word, selected: word === value, key: word }, shown))));
 }
 

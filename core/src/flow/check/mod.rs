@@ -8,6 +8,8 @@ mod ssml;
 mod targets;
 mod variables;
 
+pub(crate) use reach::falls_through;
+
 use super::diagnostic::Notes;
 use super::parse::{ActionPlace, Draft, Language};
 use super::script::ActionNode;

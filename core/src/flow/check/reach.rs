@@ -31,7 +31,7 @@ pub(super) fn check(layout: &Layout<'_>, is_main: bool, notes: &mut Notes) {
 }
 
 /// Whether the action after it may follow. In doubt it may: this is for warnings.
-fn falls_through(node: &ActionNode, is_main: bool) -> bool {
+pub(crate) fn falls_through(node: &ActionNode, is_main: bool) -> bool {
     let is_conditional = node.when.as_ref().is_some_and(|when| *when != Value::Bool(true));
     if is_conditional || node.on_error == Some(OnError::Continue) {
         return true;
