@@ -8,7 +8,7 @@ const POLL_MS = 2_000;
 const RETRY_MS = 500;
 const RETRY_MAX_MS = 10_000;
 /** A stream that says nothing for so long, not even that it is alive, is dead. */
-const SILENCE_MS = 60_000;
+const SILENCE_MS = 40_000;
 
 /**
  * Calls `onNews({ type, subject })` for every event, and with the type `all` when anything may have happened.
