@@ -96,7 +96,7 @@ fn start() -> Option<Browser> {
             "--remote-debugging-port=0",
             "--window-size=1280,860",
         ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("--user-data-dir={}", profile.display()))
         .arg("about:blank")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
