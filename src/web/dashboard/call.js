@@ -67,7 +67,7 @@ export function callPage({ id, draw, again, tell, may }) {
     return h("div.title.of-call", {},
       h("div.names", {},
         h("p.crumb", {}, h("a", { href: "#/calls" }, "Calls")),
-        h("h1", {}, h("span.number", {}, call.from || "unknown"), h("span.arrow", { "aria-label": "to" }, "→"), h("span.number", {}, call.to || "unknown")),
+        h("h1", {}, h("span", {}, call.from || "unknown"), " ", h("span.arrow", { "aria-label": "to" }, "→"), " ", h("span", {}, call.to || "unknown")),
         h("p.facts", {}, callState(call), live ? since(call.started_at) : h("span", {}, call.ended_at ? between(call.started_at, call.ended_at) : ""),
           h("span", {}, moment(call.started_at)), h("span", {}, call.direction),
           h("a", { href: `#/workflows/${encodeURIComponent(call.workflow)}` }, call.workflow), h("code.sid", {}, call.sid))),

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { BOX, layout, path } from "./layout.js";
 import { tree } from "./parts.js";
-import { line, plain } from "./words.js";
+import { line, plain, span } from "./words.js";
 
 /** More actions than this are not drawn: nobody could read it. */
 const ACTIONS_MAX = 400;
@@ -166,7 +166,7 @@ function summary(action) {
     .map((name) => given[name]).find((value) => typeof value === "string" && value);
   if (found) return found.replace(/<[^>]*>/g, " ").replace(/\s+/g, " ").trim();
   if (Array.isArray(given.destinations)) return line(given.destinations.map((to) => to.target ?? to).join(", "), 80);
-  if (given.duration !== undefined) return `for ${typeof given.duration === "number" ? `${given.duration} ms` : given.duration}`;
+  if (given.duration !== undefined) return `for ${typeof given.duration === "number" ? span(given.duration) : given.duration}`;
   return "";
 }
 
