@@ -33,6 +33,7 @@ pub(super) fn content(route: &Route, status: u16) -> Option<Value> {
         ("GET", "/v1/calls/{call}/timeline", _) => reference("Timeline"),
         (_, "/v1/calls" | "/call/outbound", _) => reference("Call"),
         (_, path, _) if path.starts_with("/v1/calls/{call}") => reference("Call"),
+        (_, "/v1/activeflows/{id}/outline" | "/v1/flows/{id}/outline", _) => reference("Outline"),
         ("GET", "/v1/activeflows", _) => page("ActiveflowRow"),
         (_, path, _) if path.starts_with("/v1/activeflows") => reference("Activeflow"),
         ("GET", "/v1/flows", _) => page("WorkflowRow"),
@@ -182,6 +183,26 @@ pub(super) fn schemas() -> Value {
             "missing": words(),
             "dropped": words(),
         }), &["option", "output", "error"]),
+        "Outline": of(json!({
+            "label": text_or_null(),
+            "triggers": { "type": "array", "items": of(json!({ "type": { "type": "string" }, "name": { "type": "string" } }), &[]) },
+            "actions": { "type": "array", "items": { "$ref": "#/components/schemas/OutlineAction" } },
+        }), &[]),
+        "OutlineAction": of(json!({
+            "id": { "type": "string" },
+            "type": { "type": "string" },
+            "name": text_or_null(),
+            "label": text_or_null(),
+            "parameters": anything(),
+            "when": {},
+            "next": text_or_null(),
+            "falls_through": { "type": "boolean", "description": "The action after it may follow." },
+            "jumps": { "type": "array", "items": of(json!({ "label": { "type": "string" }, "to": { "type": "string" } }), &[]) },
+            "lists": { "type": "array", "items": of(json!({
+                "label": { "type": "string" },
+                "actions": { "type": "array", "items": { "$ref": "#/components/schemas/OutlineAction" } },
+            }), &[]) },
+        }), &[]),
         "WorkflowRow": workflow(false),
         "Workflow": workflow(true),
         "Report": of(json!({
@@ -229,6 +250,7 @@ fn activeflow(left_out: &[&str]) -> Value {
         "reference_id": { "type": "string" },
         "reference_activeflow_id": id_or_null(),
         "retry_of": id_or_null(),
+        "retried_as": id_or_null(),
         "complete_count": count(),
         "on_complete_flow_id": text_or_null(),
         "current_action": { "oneOf": [{ "type": "null" }, { "$ref": "#/components/schemas/Step" }] },
@@ -255,7 +277,7 @@ fn activeflow(left_out: &[&str]) -> Value {
     if let Some(properties) = properties.as_object_mut() {
         properties.retain(|name, _| !left_out.contains(&name.as_str()));
     }
-    of(properties, &["dropped_variables"])
+    of(properties, &["retried_as", "dropped_variables"])
 }
 
 fn workflow(with_document: bool) -> Value {
