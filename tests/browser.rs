@@ -96,7 +96,7 @@ impl Caller {
         self.call.await.unwrap();
     }
 
-    async fn is_hung_up(self) {
+    async fn hears_the_end(self) {
         self.call.await.unwrap();
     }
 }
@@ -189,7 +189,7 @@ async fn the_hang_up_button_ends_a_call_once_it_is_confirmed() {
     page.click(".of-call button.danger").await;
     page.click("dialog[open] button.danger").await;
     page.until_reads(".facts .state", "hangup").await;
-    caller.is_hung_up().await;
+    caller.hears_the_end().await;
     page.close().await;
 }
 
@@ -198,7 +198,7 @@ async fn a_failed_main_workflow_is_shown_with_its_attempts_and_retried_by_a_butt
     let Some(mut page) = page().await else { return };
     let hosted = hosted(|_| {});
     open(&mut page, &hosted.control()).await;
-    Caller::rings(&hosted, "failing", "+14155550111").is_hung_up().await;
+    Caller::rings(&hosted, "failing", "+14155550111").hears_the_end().await;
     page.click(".calls.ended a.row").await;
     page.until_reads(".panel .facts, .panel .state", "failed").await;
     page.until_reads(".steps li[data-outcome=failed]", "2 attempts").await;
