@@ -141,3 +141,51 @@ fn a_wrong_use_exits_2() {
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("check"), "{err}");
 }
+
+#[test]
+fn every_command_says_by_its_exit_code_what_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("flows")).unwrap();
+    std::fs::write(folder.path().join("flows/hello.yaml"), "tasks: [{ type: hangup }]\n").unwrap();
+    std::fs::write(folder.path().join("bad.yaml"), "tasks: [{ type: tlak }]\n").unwrap();
+    std::fs::write(folder.path().join("bad.call"), "this is no story\n").unwrap();
+    let port_0 = [("HOLDLINE__PUBLIC__BIND", "127.0.0.1:0"), ("HOLDLINE__CONTROL__BIND", "127.0.0.1:0")];
+    let table: &[(&[&str], i32)] = &[
+        (&["--help"], 0),
+        (&["--version"], 0),
+        (&["schema"], 0),
+        (&["config"], 0),
+        (&["check"], 0),
+        (&["check", "bad.yaml"], 1),
+        (&["check", "none.yaml"], 1),
+        (&["test", "bad.call"], 1),
+        (&["doctor"], 0),
+        (&["doctor", "--config", "none.toml"], 1),
+        (&["doctor", "--to", "+14155550100"], 2),
+        (&["completions", "bash"], 0),
+        (&["completions", "zsh"], 0),
+        (&["completions", "fish"], 0),
+        (&["completions", "dos"], 2),
+        (&["completions"], 2),
+        (&["setup"], 2),
+        (&["setup", "somebody"], 2),
+        (&["setup", "+14155550100"], 3),
+        (&["call"], 2),
+        (&["call", "hello", "--server", "nowhere"], 2),
+        (&["call", "hello", "--server", "http://127.0.0.1:1"], 3),
+        (&["serve", "--config", "none.toml"], 3),
+        (&["serve", "--data", "/proc/holdline"], 3),
+        (&["--config", "none.toml"], 3),
+        (&["serv"], 2),
+    ];
+    for (arguments, expected) in table {
+        let (code, out, err) = holdline(folder.path(), arguments, &port_0);
+        assert_eq!(code, *expected, "{arguments:?}: {out} {err}");
+        match expected {
+            0 => assert!(!out.is_empty() || arguments[0] == "check", "{arguments:?} has a result"),
+            // What is found is a result; why nothing was done is for whoever reads the screen.
+            1 => assert!(!out.is_empty() || !err.is_empty(), "{arguments:?}"),
+            _ => assert!(out.is_empty() && !err.is_empty(), "{arguments:?}: {out}"),
+        }
+    }
+}
