@@ -13,6 +13,7 @@ pub mod placing;
 pub mod runtime;
 pub mod serve;
 pub mod telemetry;
+mod trace;
 pub mod web;
 
 pub use builder::{Builder, Flows, NotStarted};

@@ -2,7 +2,7 @@
 //!
 //! What is declared, and what it means, stands in [`holdline_core::metric`].
 
-mod process;
+pub mod process;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use holdline_actors::call_registry::{self, CallRegistry, Count};
 use holdline_actors::carrier::{endpoint, reading};
 use holdline_actors::clock::Clock;
+use holdline_actors::door::Door;
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::{AskWaiting, Health, JournalWriter, READS_MAX, WRITES_MAX};
 use holdline_actors::outbound::{AskPlacements, Outbound};
@@ -21,6 +22,7 @@ use holdline_actors::outbox::{AskDepth, Outbox};
 use holdline_actors::port::http::World;
 use holdline_actors::tally::Tally;
 use holdline_actors::{call_session, parent_workflow};
+use holdline_core::front::rate::SOURCES_MAX;
 use holdline_core::http::{Endpoint, Errand, Outcome};
 use holdline_core::limit::{BAD_MESSAGES_MAX, BODY_BYTES_MAX, DIGITS_MAX};
 use holdline_core::media::window::HELD_MAX;
@@ -30,6 +32,7 @@ use holdline_core::provider::twilio::stream::MESSAGE_BYTES_MAX;
 use holdline_core::workflow::outbox::{IN_FLIGHT_MAX, ROWS_MAX};
 
 use crate::config::Config;
+use crate::serve::Guests;
 use crate::web::ledger::{ANSWERS_MAX, Ledger};
 use crate::web::problem::JSON_BYTES_MAX;
 
@@ -47,6 +50,8 @@ pub struct Watch {
     pub outbound: Addr<Outbound>,
     pub journal: Addr<JournalWriter>,
     pub clock: Clock,
+    pub door: Arc<Door>,
+    pub guests: Arc<Guests>,
     pub limits: Vec<(Limit, u64)>,
 }
 
@@ -62,6 +67,16 @@ impl Watch {
         let used = |page: &mut Page, limit: Limit, count: usize| {
             page.count(&metric::LIMITS_USED, &[limit.word()], count as u64);
         };
+        for (limit, most) in self.guests.limits() {
+            page.count(&metric::LIMITS, &[limit.word()], most as u64);
+        }
+        let (public, control) = (self.guests.count("public"), self.guests.count("control"));
+        page.count(&metric::CONNECTIONS, &["public"], public as u64);
+        page.count(&metric::CONNECTIONS, &["control"], control as u64);
+        used(&mut page, Limit::PublicConnections, public);
+        used(&mut page, Limit::ControlConnections, control);
+        used(&mut page, Limit::SourceConnections, self.guests.most_of_one_source());
+        used(&mut page, Limit::Sources, self.door.sources());
         used(&mut page, Limit::KeptAnswers, ledger.count());
         let asked = futures::join!(
             self.ask(&self.calls, Count),
@@ -137,6 +152,7 @@ pub fn limits(config: &Config) -> Vec<(Limit, u64)> {
     let mut limits = vec![
         (Limit::Calls, of(config.calls.max_calls)),
         (Limit::WebhookBody, of(BODY_BYTES_MAX)),
+        (Limit::Sources, of(SOURCES_MAX)),
         (Limit::BadMessages, u64::from(BAD_MESSAGES_MAX)),
         (Limit::MessageBytes, of(MESSAGE_BYTES_MAX)),
         (Limit::MessageParts, of(reading::FRAGMENTS_MAX)),

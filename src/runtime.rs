@@ -5,7 +5,7 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter};
@@ -13,10 +13,10 @@ use actix_web::web::ServiceConfig;
 use holdline_actors::call_registry::{CallRegistry, Census, Count, Drain, HandOver, Provoke, WhenEmpty};
 use holdline_actors::call_session::House;
 use holdline_actors::clock::Clock;
-use holdline_actors::door::{Door, FlowBook};
+use holdline_actors::door::{Complaints, Door, FlowBook};
 use holdline_actors::feed::Feed;
 use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
-use holdline_actors::journal_writer::{Crier, Health, JournalWriter, Retire};
+use holdline_actors::journal_writer::{Crier, Health, JournalWriter, Listener, Retire};
 use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{Outbox, Outside};
 use holdline_actors::port::audio::Audio;
@@ -29,6 +29,7 @@ use holdline_core::CallId;
 use holdline_core::call::{CallConfig, RestConfig};
 use holdline_core::event::Herald;
 use holdline_core::front::FrontConfig;
+use holdline_core::front::rate::RateLimit;
 use holdline_core::media::playout::PlayoutConfig;
 use holdline_core::outbound::OutboundConfig;
 use holdline_core::provider::twilio::signature::Keys;
@@ -51,6 +52,7 @@ use crate::directory;
 use crate::flows::FlowLibrary;
 use crate::metrics::{self, CountedWorld, Watch};
 use crate::placing::Placing;
+use crate::trace::{self, Traces};
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Room};
 use crate::web::public::{self, Public};
@@ -99,6 +101,7 @@ pub struct Runtime {
     drain_timeout: Duration,
     library: Option<Arc<FlowLibrary>>,
     arbiters: Vec<Arbiter>,
+    traces: Option<Traces>,
 }
 
 impl Drop for Runtime {
@@ -124,7 +127,10 @@ impl Runtime {
         let feed = Arc::new(Feed::new(clock));
         let crier = Crier::new(Herald::new(origin.clone()), feed.clone());
         let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
-        let writer = writer.counting(tally.clone()).telling(crier);
+        let tracing = trace_settings().map(|settings| trace::traces(settings, tally.clone(), clock));
+        let (traces, exporter) = tracing.unzip();
+        let writer =
+            writer.counting(tally.clone()).telling(crier).listened_to_by(traces.clone().map(listener));
         let journal_health = writer.health();
         let hand = writer.begin();
         let journal = Addr::clone(&hand);
@@ -142,10 +148,12 @@ impl Runtime {
             recordings: parts.recordings,
             outside,
             tally: tally.clone(),
+            numbers: config.log.numbers,
         };
         let call_config = Arc::new(call_config(config, &origin, parts.instance_key, parts.local_speech));
         let arbiters = arbiters();
         let homes = arbiters.iter().map(Arbiter::handle).collect();
+        let exporting = exporter.map(|exporter| exporter.start(journal.clone()));
         let calls = CallRegistry::new(house, call_config, config.calls.max_calls, homes).start();
         let outbound = Outbound::new(
             outbound::Parts {
@@ -180,6 +188,8 @@ impl Runtime {
             instance_key: parts.instance_key,
             overflow: config.calls.overflow_workflow.clone(),
             tally,
+            rate: config.public.rate_limit.map(|most| Mutex::new(RateLimit::new(most))),
+            complaints: Complaints::default(),
         });
         let directory =
             directory::shared(directory::House { calls: calls.clone(), journal: journal.clone(), clock });
@@ -187,7 +197,6 @@ impl Runtime {
             door.clone(),
             config.public.trusted_proxies.clone(),
             config.calls.start_deadline,
-            config.public.rate_limit,
         ));
         if !config.events.webhooks.is_empty() {
             tracing::warn!(
@@ -217,6 +226,8 @@ impl Runtime {
             outbound: outbound.clone(),
             journal: journal.clone(),
             clock,
+            door: door.clone(),
+            guests: public.guests.clone(),
             limits: metrics::limits(config),
         };
         let room = Arc::new(Room::new(directory, desk, recordings_folder(config), watch));
@@ -248,7 +259,8 @@ impl Runtime {
             tokens,
             drain_timeout,
             library,
-            arbiters,
+            arbiters: arbiters.into_iter().chain(exporting).collect(),
+            traces,
         }
     }
 
@@ -373,6 +385,13 @@ impl Runtime {
         }
     }
 
+    /// Resolves when the traces of what is over were sent, or after a moment: a collector may be away.
+    pub async fn flush_traces(&self) {
+        if let Some(traces) = &self.traces {
+            let _ = tokio::time::timeout(FLUSH, traces.flush()).await;
+        }
+    }
+
     /// Reads workflows again.
     pub fn reload(&self) {
         if let Some(library) = self.library.clone() {
@@ -395,6 +414,24 @@ impl Runtime {
         self.feed.close();
         let _ = self.calls.send(HandOver).await;
     }
+}
+
+/// How long the end of the process waits for a collector.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Where traces go, if the environment says so. What it says wrongly keeps no call from being taken.
+fn trace_settings() -> Option<trace::Settings> {
+    match trace::Settings::read(|name| std::env::var(name).ok()) {
+        Ok(settings) => settings,
+        Err(error) => {
+            tracing::error!(%error, "no traces are exported");
+            None
+        }
+    }
+}
+
+fn listener(traces: Traces) -> Listener {
+    Arc::new(move |key, story| traces.over(key, story))
 }
 
 /// One for each core, so that calls are spread over them; a stream's socket follows its session. On a single core a call

@@ -1,9 +1,8 @@
 //! What the log says and what it never says.
 //!
-//! Everything goes to stderr, since stdout holds results. Phone numbers pass through [`Numbers::show`]; digits, tokens
+//! Everything goes to stderr, since stdout holds results. Phone numbers pass through [`holdline_actors::numbers`]; digits, tokens
 //! and secrets are not logged at all.
 
-use std::fmt;
 use std::io::IsTerminal;
 
 use tracing::Subscriber;
@@ -11,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogFormat, Numbers};
+use crate::config::{Log, LogFormat};
 
 /// Sets up the process's log. An application that embeds Holdline has its own and doesn't call this; if some log was
 /// set up already, that one stays.
@@ -25,46 +24,6 @@ pub fn init(log: &Log) {
     };
     // One line, and no backtrace: to resolve one takes a tenth of a second, and the other calls of the thread would hear it.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task panicked")));
-}
-
-impl Numbers {
-    /// A phone number (or SIP address) as the log may show it.
-    pub fn show(self, number: &str) -> Masked<'_> {
-        Masked { number, numbers: self }
-    }
-}
-
-/// A phone number on its way into the log.
-#[derive(Clone, Copy)]
-pub struct Masked<'n> {
-    number: &'n str,
-    numbers: Numbers,
-}
-
-impl fmt::Display for Masked<'_> {
-    /// Two digits are enough to tell callers of one test apart, and too few to know anyone by.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.numbers == Numbers::Full {
-            return f.write_str(self.number);
-        }
-        // Of a SIP address or a client's name no part is harmless: names are short.
-        let is_number = self
-            .number
-            .chars()
-            .all(|letter| letter.is_ascii_digit() || matches!(letter, '+' | ' ' | '-' | '(' | ')' | '.'));
-        let digits: Vec<char> = self.number.chars().filter(char::is_ascii_digit).collect();
-        match digits.as_slice() {
-            [_, .., tens, ones] if is_number => write!(f, "***{tens}{ones}"),
-            _ if self.number.is_empty() => Ok(()),
-            _ => f.write_str("***"),
-        }
-    }
-}
-
-impl fmt::Debug for Masked<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 fn is_text(format: LogFormat, terminal: bool) -> bool {
@@ -102,6 +61,7 @@ fn filter(log: &Log) -> EnvFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Numbers;
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
@@ -134,23 +94,6 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&line["message"], &line["from"]), (&"call arrived".into(), &"***42".into()));
         assert_eq!(line["span"]["call"], "CA1");
-    }
-
-    #[test]
-    fn a_number_keeps_two_digits_unless_all_are_asked_for() {
-        let table = [
-            ("+14155550142", "***42"),
-            ("(415) 555-0199", "***99"),
-            ("911", "***11"),
-            ("42", "***"),
-            ("sip:alice12@example.com", "***"),
-            ("client:bob", "***"),
-            ("", ""),
-        ];
-        for (number, shown) in table {
-            assert_eq!(Numbers::Masked.show(number).to_string(), shown, "{number}");
-            assert_eq!(Numbers::Full.show(number).to_string(), number);
-        }
     }
 
     #[test]

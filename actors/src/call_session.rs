@@ -10,6 +10,7 @@ use crate::door::FlowBook;
 use crate::driver::{Done, Driver, Owner};
 use crate::flow_registry::{Completed, FlowRegistry, Reopen};
 use crate::journal_writer::{Close, JournalHand};
+use crate::numbers::Numbers;
 use crate::obituary::{Died, Obituary};
 use crate::outbox::{Outside, Owed};
 use crate::port::audio::Audio;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 /// Places in a session's mailbox: a stream's credit, and room for what comes beside it.
 pub const MAILBOX: usize = 256;
@@ -56,10 +58,14 @@ pub struct House {
     pub recordings: Arc<dyn Recordings>,
     pub outside: Outside,
     pub tally: Arc<Tally>,
+    /// Phone numbers as the log may show them.
+    pub numbers: Numbers,
 }
 
 pub struct CallSession {
     driver: Driver<Call>,
+    /// Around every line of the log that this call causes here. No frame enters it: that would cost more than a frame.
+    span: Span,
     house: House,
     key: Key,
     workflow: WorkflowId,
@@ -145,6 +151,7 @@ impl CallSession {
     ) -> CallSession {
         let sid = call.state().arrival.call.clone();
         CallSession {
+            span: tracing::info_span!("call", call = %sid),
             key: Key::Call(sid),
             workflow: call.state().sub_workflow.clone(),
             driver: Driver::new(house.clock, call),
@@ -207,7 +214,7 @@ impl CallSession {
     /// Nothing may be seen that is not written: the call ends. What it decided last stays queued at the journal, and
     /// whoever reads it there next writes down why it ended.
     fn cannot_write(&mut self, why: &str, ctx: &mut Context<Self>) {
-        tracing::error!(call = %self.driver.machine().state().arrival.call, why, "facts could not be written");
+        tracing::error!(parent: &self.span, why, "facts could not be written");
         self.close_all();
         self.obituary.gave_up();
         ctx.stop();
@@ -239,7 +246,7 @@ impl CallSession {
             match bytes {
                 Ok(bytes) => report.bytes = bytes,
                 Err(why) => {
-                    tracing::error!(file = report.file, why, "a recording could not be written");
+                    tracing::error!(parent: &actor.span, file = report.file, why, "a recording could not be written");
                     report.ended_by = "failed".into();
                 }
             }
@@ -247,9 +254,18 @@ impl CallSession {
         }));
     }
 
+    fn log_arrival(&self) {
+        let state = self.driver.machine().state();
+        let (from, to) =
+            (self.house.numbers.show(&state.arrival.from), self.house.numbers.show(&state.arrival.to));
+        let (workflow, direction) = (&state.workflow, &state.arrival.direction);
+        tracing::info!(parent: &self.span, %workflow, direction, %from, %to, "call arrived");
+    }
+
     fn log_end(&self, summary: &Summary) {
         let state = self.driver.machine().state();
         tracing::info!(
+            parent: &self.span,
             call = %state.arrival.call,
             workflow = %state.workflow,
             end_reason = summary.reason.as_str(),
@@ -270,6 +286,9 @@ impl Actor for CallSession {
         ctx.spawn(Drained);
         if let Some(begin) = self.begin.take() {
             let restored = matches!(begin, Begin::Restored { .. });
+            if !restored {
+                self.log_arrival();
+            }
             self.begin_flow(begin, ctx);
             if restored {
                 self.share.settle(self.driver.machine().state(), &self.house.tally);

@@ -14,6 +14,7 @@ use holdline_core::call::{Answer, Request, StreamNo};
 use holdline_core::document::{Ending, Links, Plan};
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
+use holdline_core::front::rate::RateLimit;
 use holdline_core::front::{self, Ask, Entry, FrontConfig, Placed, Refusal};
 use holdline_core::metric::{self, Limit};
 use holdline_core::notice::{Arrival, NetworkStatus};
@@ -21,10 +22,11 @@ use holdline_core::outbound::{Placement, PlacementId};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::provider::twilio::token::stream_token;
 use holdline_core::provider::twilio::{twiml, webhook};
-use holdline_core::{CallId, RunId, WorkflowId};
+use holdline_core::{CallId, RunId, Tick, WorkflowId};
 use serde_json::{Map, Value};
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -72,6 +74,41 @@ pub struct Door {
     /// Where a call beyond capacity goes instead of being told that we are busy.
     pub overflow: Option<WorkflowId>,
     pub tally: Arc<Tally>,
+    /// How often one source may ask; none: no bound.
+    pub rate: Option<Mutex<RateLimit>>,
+    pub complaints: Complaints,
+}
+
+/// Lines about refused requests, a second: enough to see what comes, too few to fill a disk.
+const COMPLAINTS_MAX: u32 = 20;
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// Who may complain in the log.
+#[derive(Debug, Default)]
+pub struct Complaints(Mutex<Second>);
+
+#[derive(Debug, Default)]
+struct Second {
+    began: Tick,
+    lines: u32,
+    withheld: u64,
+}
+
+impl Complaints {
+    /// How many lines before this one were withheld; nothing when this one is, too.
+    fn may(&self, now: Tick) -> Option<u64> {
+        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(second.began) >= A_SECOND {
+            second.began = now;
+            second.lines = 0;
+        }
+        if second.lines >= COMPLAINTS_MAX {
+            second.withheld += 1;
+            return None;
+        }
+        second.lines += 1;
+        Some(std::mem::take(&mut second.withheld))
+    }
 }
 
 /// What a knock comes to.
@@ -118,10 +155,12 @@ impl front::Flows for Known<'_> {
 }
 
 impl Door {
-    pub async fn knock(&self, request: &front::Request<'_>) -> Opened {
+    /// `source`: whose request it is, where that is known.
+    pub async fn knock(&self, request: &front::Request<'_>, source: Option<IpAddr>) -> Opened {
         let began = self.clock.now().tick;
         let under_way = self.tally.requests.begin();
-        let opened = match front::admit(request, &self.front, &Known(self.book.as_ref())) {
+        let verdict = front::admit(request, &self.front, &Known(self.book.as_ref()));
+        let opened = match self.within_rate(source, verdict) {
             Ok(ask) => self.admitted(ask).await,
             Err(refusal) => Opened::Answer(self.refused(&refusal)),
         };
@@ -137,7 +176,49 @@ impl Door {
         opened
     }
 
-    /// One counter and one log line for each refusal.
+    /// A request of whoever asks too often is refused for that, whatever else was to be said to it.
+    fn within_rate(&self, source: Option<IpAddr>, verdict: Result<Ask, Refusal>) -> Result<Ask, Refusal> {
+        if matches!(verdict, Ok(Ask::Health | Ask::Ready)) {
+            return verdict; // whoever looks whether we are well is not counted
+        }
+        let (Some(rate), Some(source)) = (&self.rate, source) else { return verdict };
+        let stranger = verdict.as_ref().is_err_and(Refusal::is_of_a_stranger);
+        let vouched = !self.front.keys.is_empty() && !stranger;
+        let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
+        if rate.admits(source, vouched, self.clock.now().tick) {
+            return verdict;
+        }
+        self.tally.hit(Limit::SourceRequests);
+        Err(Refusal::too_many())
+    }
+
+    /// The refusal of a request that can be seen to be one too many before its body is read: nothing can vouch for it,
+    /// and its source has asked too often. It costs nobody anything.
+    pub fn too_many(&self, source: Option<IpAddr>, is_signed: bool) -> Option<Refusal> {
+        let (rate, source) = (self.rate.as_ref()?, source?);
+        if is_signed && !self.front.keys.is_empty() {
+            return None;
+        }
+        let spent =
+            rate.lock().unwrap_or_else(PoisonError::into_inner).is_spent(source, self.clock.now().tick);
+        spent.then(|| {
+            self.tally.hit(Limit::SourceRequests);
+            Refusal::too_many()
+        })
+    }
+
+    /// Sources whose requests are counted.
+    pub fn sources(&self) -> usize {
+        self.rate.as_ref().map_or(0, |rate| rate.lock().unwrap_or_else(PoisonError::into_inner).len())
+    }
+
+    /// A carrier's own refusal, of a request that it did not even read.
+    pub fn turned_back(&self, refusal: Refusal, source: Option<IpAddr>) -> HttpAnswer {
+        let refusal = self.within_rate(source, Err(refusal)).err();
+        refusal.map_or_else(heard, |refusal| self.refused(&refusal))
+    }
+
+    /// One counter for each refusal, and one log line, of which a flood of them gets a few a second.
     pub fn refused(&self, refusal: &Refusal) -> HttpAnswer {
         self.tally.count(&metric::REFUSALS, &[refusal.code]);
         if refusal.status == 413 {
@@ -146,7 +227,24 @@ impl Door {
         if refusal.code == "bad_signature" {
             self.tally.count(&metric::SIGNATURE_FAILURES, &[]);
         }
-        tracing::warn!(code = refusal.code, status = refusal.status, detail = refusal.log, "request refused");
+        match self.complaints.may(self.clock.now().tick) {
+            Some(0) => {
+                tracing::warn!(
+                    code = refusal.code,
+                    status = refusal.status,
+                    detail = refusal.log,
+                    "request refused"
+                );
+            }
+            Some(withheld) => tracing::warn!(
+                code = refusal.code,
+                status = refusal.status,
+                detail = refusal.log,
+                withheld,
+                "request refused; so many before it were not logged"
+            ),
+            None => self.tally.count(&metric::LOG_WITHHELD, &[]),
+        }
         HttpAnswer {
             status: refusal.status,
             content_type: Some("text/plain; charset=utf-8"),

@@ -20,11 +20,12 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture,
     WrapFuture,
 };
-use desk::{Desk, Job, Keep, TIDY_EVERY};
+use desk::{Desk, Job, Keep, TIDY_EVERY, Watchers};
 use futures_util::future::Either;
 use holdline_core::RunId;
 use holdline_core::fact::{Entry, Key};
 use holdline_core::fold::Fold;
+use holdline_core::metric::Limit;
 use lane::{Lane, Worker};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -44,6 +45,7 @@ pub struct JournalWriter {
     health: Arc<Health>,
     tally: Option<Arc<Tally>>,
     line: Line,
+    listener: Option<Listener>,
 }
 
 /// The way to the writing thread, once there is one.
@@ -56,6 +58,9 @@ pub struct JournalHand {
     writer: Addr<JournalWriter>,
     line: Line,
 }
+
+/// Told of a story that is over; with all that it was, where that will not be kept.
+pub type Listener = Arc<dyn Fn(Key, Option<Vec<Entry>>) + Send + Sync>;
 
 enum Place {
     /// On its owner's own thread; `retrying` while a timer runs that tries a failed batch again.
@@ -90,6 +95,7 @@ impl JournalWriter {
             health: Arc::default(),
             tally: None,
             line: Arc::default(),
+            listener: None,
         }
     }
 
@@ -115,6 +121,12 @@ impl JournalWriter {
         self
     }
 
+    /// Says which stories are over.
+    pub fn listened_to_by(mut self, listener: Option<Listener>) -> JournalWriter {
+        self.listener = listener;
+        self
+    }
+
     pub fn health(&self) -> Arc<Health> {
         self.health.clone()
     }
@@ -129,6 +141,7 @@ impl JournalWriter {
         match &mut self.place {
             Place::Here { desk, retrying } => {
                 if desk.waiting() >= WRITES_MAX {
+                    hit(self.tally.as_ref(), Limit::JournalWrites);
                     refuse(job);
                     return;
                 }
@@ -143,6 +156,7 @@ impl JournalWriter {
             }
             Place::Apart(threads) => {
                 if let Err(job) = threads.writing.put(job) {
+                    hit(self.tally.as_ref(), Limit::JournalWrites);
                     refuse(job);
                 }
             }
@@ -174,11 +188,19 @@ impl JournalWriter {
                     let _ = reply.send(question(journal));
                 };
                 // A question that finds no place is dropped, and its reply with it.
-                let _ = threads.reading.put(Box::new(question));
+                if threads.reading.put(Box::new(question)).is_err() {
+                    hit(self.tally.as_ref(), Limit::JournalReads);
+                }
                 Box::pin(async move { answered.await.unwrap_or_else(|_| Err(closed())) })
             }
             Place::Unborn(_) => Box::pin(std::future::ready(Err(closed()))),
         }
+    }
+}
+
+fn hit(tally: Option<&Arc<Tally>>, limit: Limit) {
+    if let Some(tally) = tally {
+        tally.hit(limit);
     }
 }
 
@@ -196,12 +218,11 @@ impl Threads {
         reader: Box<dyn Journal>,
         health: Arc<Health>,
         keep: Option<Keep>,
-        tally: Option<Arc<Tally>>,
-        crier: Option<Crier>,
+        who: Watchers,
     ) -> Threads {
         let (writing, jobs) = Lane::new(WRITES_MAX);
         let (reading, questions) = Lane::new(READS_MAX);
-        let desk = Desk::new(journal, health, keep, tally, crier);
+        let desk = Desk::new(journal, health, keep, who);
         let handles = [
             spawn("journal-writer", move || write_on(desk, &jobs)),
             spawn("journal-reader", move || read_on(&*reader, &questions)),
@@ -262,16 +283,17 @@ impl Actor for JournalWriter {
         let Place::Unborn(unborn) = &mut self.place else { return };
         let Some(unborn) = unborn.take() else { return };
         let Unborn { journal, keep, crier } = *unborn;
-        let (health, tally) = (self.health.clone(), self.tally.clone());
+        let health = self.health.clone();
+        let who = Watchers { tally: self.tally.clone(), crier, listener: self.listener.clone() };
         self.place = match journal.reader() {
             Some(reader) => {
-                let threads = Threads::start(journal, reader, health, keep, tally, crier);
+                let threads = Threads::start(journal, reader, health, keep, who);
                 // Only started once.
                 let _ = self.line.set(threads.writing.clone());
                 Place::Apart(threads)
             }
             None => {
-                let desk = Box::new(Desk::new(journal, health, keep, tally, crier));
+                let desk = Box::new(Desk::new(journal, health, keep, who));
                 Place::Here { desk, retrying: false }
             }
         };

@@ -14,6 +14,7 @@ pub mod feed;
 pub mod flow_registry;
 pub mod histogram;
 pub mod journal_writer;
+pub mod numbers;
 pub mod obituary;
 pub mod outbound;
 pub mod outbox;

@@ -4,6 +4,7 @@
 //! forged, then unknown, then incomplete; so a stranger learns nothing about which workflows exist. What becomes of a
 //! request that comes in (is the call known, is the ticket unused) is for the machines.
 
+pub mod rate;
 mod route;
 mod trust;
 
@@ -16,6 +17,7 @@ use crate::provider::twilio::signature::Keys;
 use crate::provider::twilio::{status, webhook};
 use route::Route;
 use std::fmt;
+use std::net::IpAddr;
 
 pub use crate::provider::twilio::webhook::NetworkError;
 
@@ -176,10 +178,29 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Whether the request was refused before anything had vouched for it.
+    pub fn is_of_a_stranger(&self) -> bool {
+        matches!(
+            self.code,
+            "too_large"
+                | "too_slow"
+                | "unknown_path"
+                | "method_not_allowed"
+                | "bad_signature"
+                | "unsigned_proxied"
+        )
+    }
+
     /// For a carrier that finds out before the whole body has come.
     pub fn too_large() -> Refusal {
         let log = format!("a body of more than {BODY_BYTES_MAX} bytes");
         Refusal::new(413, "too_large", "the body has more than 65536 bytes", log)
+    }
+
+    /// For a carrier that waits for the body.
+    pub fn too_slow() -> Refusal {
+        let log = "a body that was not there in time".to_owned();
+        Refusal::new(408, "too_slow", "the body did not come in time", log)
     }
 
     /// For a carrier that counts how often an address asks.
@@ -195,6 +216,24 @@ impl Refusal {
 
     fn new(status: u16, code: &'static str, message: &'static str, log: String) -> Refusal {
         Refusal { status, code, message, log, allow: None }
+    }
+}
+
+/// Whose request it is, for whoever counts how often somebody asks. Behind a proxy that is believed it is the address
+/// that the proxy saw: the last one, which it has written itself.
+pub fn source(peer: Option<IpAddr>, is_trusted_proxy: bool, forwarded_for: Option<&str>) -> Option<IpAddr> {
+    let seen = forwarded_for.filter(|_| is_trusted_proxy).and_then(|seen| seen.rsplit(',').next());
+    seen.and_then(|seen| seen.trim().parse().ok()).or(peer).map(whose)
+}
+
+/// Whose address it is: of IPv6, whoever has one has 2^64 of them.
+fn whose(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        address => address,
     }
 }
 

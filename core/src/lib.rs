@@ -17,6 +17,7 @@
 //! | [`front`] | what a request of the phone network means, and whether it may come in |
 //! | [`provider`] | the phone network's own words: forms, TwiML, stream messages, signatures |
 //! | [`metric`] | what is counted and measured, and the page that monitoring reads |
+//! | [`timeline`], [`trace`] | what happened, for people and for collectors of traces |
 //! | [`media`] | sound: G.711, WAV, resampling, tones, playout, recording |
 
 pub mod call;
@@ -42,6 +43,7 @@ pub mod scene;
 pub mod secret;
 pub mod time;
 pub mod timeline;
+pub mod trace;
 pub mod workflow;
 
 pub use id::{CallId, RunId, WorkflowId};

@@ -254,12 +254,13 @@ const REFUSAL_CODES: &[&str] = &[
     "rate_limited",
     "stream_denied",
     "too_large",
+    "too_slow",
     "unknown_path",
     "unknown_workflow",
     "unsigned_proxied",
 ];
 pub const LISTENERS: &[&str] = &["public", "control"];
-const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE"];
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "other"];
 const OTHERS: &[&str] = &["web", "openai", "salesforce", "twilio", "operator", "mail"];
 /// An answer by its status, a mail that was sent, or the class of the error that there was instead.
 const OUTGOING_ENDS: &[&str] = &[

@@ -320,6 +320,16 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     global && !special
 }
 
+/// A client for an address that the operator configured: no guard judges where it goes.
+pub fn operators_client(timeout: Duration) -> Result<reqwest::Client, String> {
+    let building = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls()?)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("holdline/", env!("CARGO_PKG_VERSION")))
+        .timeout(timeout);
+    building.build().map_err(|error| format!("no HTTP client: {error}"))
+}
+
 /// TLS as everybody here speaks it: the system's own trust, one provider of cryptography.
 pub(crate) fn tls() -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());

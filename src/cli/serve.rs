@@ -81,8 +81,14 @@ impl Server {
         let routes = runtime.configure_public();
         let public = own_server::serve(listeners.public, routes, runtime.public().clone())?;
         let routes = runtime.configure_control();
+        let guests = runtime.public().guests.clone();
         let control = HttpServer::new(move || App::new().configure(routes.clone()))
-            .on_connect(on_connect)
+            .on_connect(move |connection, data| {
+                on_connect(connection, data);
+                if let Some(io) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
+                    guests.receive("control", io, data, |_| false);
+                }
+            })
             .disable_signals()
             .shutdown_timeout(1)
             .workers(1)
@@ -125,6 +131,7 @@ impl Server {
         let _ = tokio::time::timeout(HAND_OVER, closed).await;
         self.runtime.feed().close();
         self.control.stop(false).await;
+        self.runtime.flush_traces().await;
     }
 
     /// The thread that accepts stops in its own time; a listener that is shut down refuses from now on. An inherited

@@ -19,6 +19,7 @@ use std::time::Duration;
 use holdline_core::WorkflowId;
 use holdline_core::limit::Limits;
 
+pub use holdline_actors::numbers::Numbers;
 use read::{Problems, Section};
 use tree::Table;
 pub(crate) use tree::nearest;
@@ -222,12 +223,6 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Numbers {
-    Masked,
-    Full,
 }
 
 /// Where a configuration comes from, besides the defaults.

@@ -130,6 +130,14 @@ impl Network {
     }
 }
 
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Network, String> {
+        Network::read(text)
+    }
+}
+
 /// One entry of `[http] allow_hosts`: an exception to the refusal of private addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedHost {

@@ -49,7 +49,7 @@ fn began() -> Option<f64> {
     Some(boot + stat(19)? / TICKS_A_SECOND)
 }
 
-fn fds_max() -> Option<u64> {
+pub fn fds_max() -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()

@@ -1,6 +1,7 @@
 //! Standing in the world: listeners, the address that the network sees, signals, the ready line.
 
 mod connection;
+mod guests;
 mod holder;
 pub mod manager;
 pub(crate) mod ngrok;
@@ -14,6 +15,7 @@ use listenfd::ListenFd;
 
 use crate::config::{Config, PublicUrl};
 pub use connection::{Parting, Wire, on_connect};
+pub use guests::Guests;
 pub use ngrok::TunnelError;
 pub use signal::{Signal, Signals};
 

@@ -119,7 +119,8 @@ pub fn configure(app: &mut web::ServiceConfig, room: Arc<Room>, tokens: Tokens) 
     let guarded = web::scope("")
         .configure(|app| route::mount(app, &routes()))
         .default_service(web::to(problem::not_found))
-        .wrap(from_fn(auth::guard));
+        .wrap(from_fn(auth::guard))
+        .wrap(from_fn(metrics::counted));
     app.service(guarded);
 }
 

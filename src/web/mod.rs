@@ -9,6 +9,5 @@ pub mod page;
 pub mod problem;
 pub mod public;
 pub mod query;
-mod rate;
 pub mod recordings;
 pub mod route;

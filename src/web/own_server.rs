@@ -35,8 +35,13 @@ where
     let server = Server::build().disable_signals().shutdown_timeout(SHUTDOWN);
     let server = server.listen("public", listener, move || {
         let (routes, public) = (routes.clone(), public.clone());
+        let guests = public.clone();
         HttpService::build()
-            .on_connect_ext(|io: &TcpStream, data: &mut _| on_connect(io, data))
+            .on_connect_ext(move |io: &TcpStream, data: &mut _| {
+                on_connect(io, data);
+                let is_proxy = |peer| guests.trusts(peer);
+                guests.guests.receive("public", io, data, is_proxy);
+            })
             .upgrade(fn_service(move |(request, framed)| upgrade(public.clone(), request, framed)))
             .h1(map_config(App::new().configure(routes), |_| AppConfig::default()))
             .tcp()
@@ -56,18 +61,22 @@ async fn upgrade(
     }
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let peer = request.peer_addr().map(|address| address.ip());
-    if let Some(refusal) = public.too_many(peer, header("x-forwarded-for")) {
+    let source = public.source(peer, header("x-forwarded-for"));
+    if let Some(refusal) = public.door.too_many(source, header("x-twilio-signature").is_some()) {
         return refuse(framed, answer(public.door.refused(&refusal))).await;
     }
     let opened = public
         .door
-        .knock(&front::Request {
-            method: request.method().as_str(),
-            target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
-            header: &header,
-            body: &[],
-            peer_is_trusted_proxy: peer.is_some_and(|peer: IpAddr| public.trusts(peer)),
-        })
+        .knock(
+            &front::Request {
+                method: request.method().as_str(),
+                target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
+                header: &header,
+                body: &[],
+                peer_is_trusted_proxy: peer.is_some_and(|peer: IpAddr| public.trusts(peer)),
+            },
+            source,
+        )
         .await;
     let ticket = match opened {
         Opened::Upgrade(ticket) => ticket,

@@ -12,40 +12,34 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures::StreamExt;
 use holdline_actors::carrier::web_actor;
 use holdline_actors::door::{Door, HttpAnswer, Opened};
-use holdline_core::front::{Refusal, Request};
+use holdline_core::front::{self, Refusal, Request};
 use holdline_core::limit::BODY_BYTES_MAX;
 
 use crate::config::Network;
-use crate::serve::{Parting, Wire};
+use crate::serve::{Guests, Parting, Wire};
 use crate::web::control::{Directory, health, ready};
-use crate::web::rate::RateLimit;
+
+/// For the whole body of a request: the network sends its few hundred bytes at once.
+const BODY: Duration = Duration::from_secs(10);
 
 /// What every public request needs.
 pub struct Public {
     pub door: Arc<Door>,
     pub trusted_proxies: Vec<Network>,
     pub start_deadline: Duration,
-    /// None: no bound.
-    rate: Option<RateLimit>,
+    /// Connections of both listeners.
+    pub guests: Arc<Guests>,
 }
 
 impl Public {
-    /// `rate_limit`: requests a second from one address.
-    pub fn new(
-        door: Arc<Door>,
-        trusted_proxies: Vec<Network>,
-        start_deadline: Duration,
-        rate_limit: Option<u32>,
-    ) -> Public {
-        Public { door, trusted_proxies, start_deadline, rate: rate_limit.map(RateLimit::new) }
+    pub fn new(door: Arc<Door>, trusted_proxies: Vec<Network>, start_deadline: Duration) -> Public {
+        let guests = Arc::new(Guests::new(door.tally.clone()));
+        Public { door, trusted_proxies, start_deadline, guests }
     }
 
-    /// The refusal of an address that asks too often. Behind a proxy that is believed it is the one that the proxy saw.
-    pub fn too_many(&self, peer: Option<IpAddr>, forwarded_for: Option<&str>) -> Option<Refusal> {
-        let (rate, peer) = (self.rate.as_ref()?, peer?);
-        let seen = forwarded_for.filter(|_| self.trusts(peer)).and_then(|seen| seen.rsplit(',').next());
-        let address = seen.and_then(|seen| seen.trim().parse().ok()).unwrap_or(peer);
-        (!rate.admits(address, self.door.clock.now().tick)).then(Refusal::too_many)
+    /// Whose request this is. Behind a proxy that is believed it is the one whom the proxy saw.
+    pub fn source(&self, peer: Option<IpAddr>, forwarded_for: Option<&str>) -> Option<IpAddr> {
+        front::source(peer, peer.is_some_and(|peer| self.trusts(peer)), forwarded_for)
     }
 
     /// What this peer says of those before it is believed.
@@ -71,7 +65,9 @@ async fn knock(
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     // Whoever looks whether we are well is not counted.
     let looks_only = ["/health", "/ready"].iter().any(|path| request.path().ends_with(path));
-    if !looks_only && let Some(refusal) = public.too_many(peer, header("x-forwarded-for")) {
+    let source = public.source(peer, header("x-forwarded-for"));
+    let is_signed = header("x-twilio-signature").is_some();
+    if !looks_only && let Some(refusal) = public.door.too_many(source, is_signed) {
         return Ok(answer(public.door.refused(&refusal)));
     }
     // A client that would also speak HTTP/2 says so by the same header; that is no socket.
@@ -85,21 +81,24 @@ async fn knock(
     let (body, payload) = if is_socket {
         (Bytes::new(), Some(payload))
     } else {
-        match read_body(payload).await {
+        match tokio::time::timeout(BODY, read_body(payload)).await.unwrap_or(Err(Refusal::too_slow())) {
             Ok(body) => (body, None),
-            Err(refusal) => return Ok(answer(public.door.refused(&refusal))),
+            Err(refusal) => return Ok(answer(public.door.turned_back(refusal, source))),
         }
     };
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let opened = public
         .door
-        .knock(&Request {
-            method: request.method().as_str(),
-            target,
-            header: &header,
-            body: &body,
-            peer_is_trusted_proxy: peer.is_some_and(|peer| public.trusts(peer)),
-        })
+        .knock(
+            &Request {
+                method: request.method().as_str(),
+                target,
+                header: &header,
+                body: &body,
+                peer_is_trusted_proxy: peer.is_some_and(|peer| public.trusts(peer)),
+            },
+            source,
+        )
         .await;
     match (opened, payload) {
         (Opened::Answer(said), _) => Ok(answer(said)),

@@ -1,6 +1,7 @@
 //! The server as a process of its own, with a store on a disk that can be looked at.
 #![allow(clippy::disallowed_methods)] // it lives in real time
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -47,11 +48,11 @@ impl Home {
     }
 
     pub fn serve(&self) -> Served {
-        self.serve_with(&[])
+        self.serve_with::<&str>(&[])
     }
 
     /// With these in its environment, which is empty otherwise.
-    pub fn serve_with(&self, environment: &[(&str, PathBuf)]) -> Served {
+    pub fn serve_with<V: AsRef<OsStr>>(&self, environment: &[(&str, V)]) -> Served {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path().join("log")).unwrap();
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_holdline"))

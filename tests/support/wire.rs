@@ -211,6 +211,11 @@ impl Caller {
         }
     }
 
+    pub async fn press(&mut self, digit: char) {
+        let dtmf = json!({ "track": "inbound_track", "digit": digit.to_string() });
+        self.say(json!({ "event": "dtmf", "streamSid": self.stream_sid, "dtmf": dtmf })).await;
+    }
+
     pub async fn marked(&mut self, name: &str) {
         self.say(json!({ "event": "mark", "streamSid": self.stream_sid, "mark": { "name": name } })).await;
     }

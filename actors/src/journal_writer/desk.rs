@@ -4,6 +4,7 @@
 //! themselves, without a timer. A batch that fails is tried again, unchanged and before anything else, until it is
 //! written.
 
+use super::Listener;
 use super::crier::Crier;
 use crate::clock::Clock;
 use crate::histogram::Histogram;
@@ -151,13 +152,22 @@ pub(super) struct Keep {
     pub retention: Duration,
 }
 
+/// Who is told what happens here.
+#[derive(Default)]
+pub(super) struct Watchers {
+    /// Of all that is written.
+    pub tally: Option<Arc<Tally>>,
+    /// Of what others are to hear.
+    pub crier: Option<Crier>,
+    /// Of stories that are over.
+    pub listener: Option<Listener>,
+}
+
 pub(super) struct Desk {
     pub journal: Box<dyn Journal>,
     health: Arc<Health>,
     keep: Option<Keep>,
-    /// Told of all that is written.
-    tally: Option<Arc<Tally>>,
-    crier: Option<Crier>,
+    who: Watchers,
     waiting: VecDeque<Job>,
     group: Option<Group>,
     /// What was logged last is not yet for everybody to read.
@@ -179,19 +189,12 @@ struct Group {
 }
 
 impl Desk {
-    pub fn new(
-        journal: Box<dyn Journal>,
-        health: Arc<Health>,
-        keep: Option<Keep>,
-        tally: Option<Arc<Tally>>,
-        crier: Option<Crier>,
-    ) -> Desk {
+    pub fn new(journal: Box<dyn Journal>, health: Arc<Health>, keep: Option<Keep>, who: Watchers) -> Desk {
         Desk {
             journal,
             health,
             keep,
-            tally,
-            crier,
+            who,
             waiting: VecDeque::new(),
             group: None,
             unsettled: false,
@@ -276,7 +279,7 @@ impl Desk {
         if group.written.is_empty() {
             return None;
         }
-        if let Some(crier) = &mut self.crier {
+        if let Some(crier) = &mut self.who.crier {
             group.told = crier.hear(&group.batch, &*self.journal);
         }
         Some(group)
@@ -300,9 +303,6 @@ impl Desk {
         self.health.commits.fetch_add(1, Ordering::Relaxed);
         self.health.facts.fetch_add(facts, Ordering::Relaxed);
         self.health.batch_facts.add(facts);
-        if let Some(tally) = &self.tally {
-            tally.written(&group.batch);
-        }
         if let Some(took) = self.journal.last_sync() {
             self.health.sync_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         }
@@ -310,8 +310,11 @@ impl Desk {
             // Whoever asked may be gone; what was written stays written.
             let _ = written.send(Ok(()));
         }
-        if let Some(crier) = &self.crier {
+        if let Some(crier) = &self.who.crier {
             crier.tell(group.told);
+        }
+        if let Some(tally) = &self.who.tally {
+            tally.written(&group.batch);
         }
         self.count(&group.batch);
         self.settle()
@@ -336,8 +339,9 @@ impl Desk {
                     self.waiting.push_front(Job::Close(key));
                     return closed;
                 }
-                if let Err(error) = closed {
-                    tracing::error!(?key, %error, "a story that is over could not be closed");
+                match closed {
+                    Ok(()) => self.tell(key),
+                    Err(error) => tracing::error!(?key, %error, "a story that is over could not be closed"),
                 }
                 Ok(())
             }
@@ -356,9 +360,17 @@ impl Desk {
 
     fn forget(&mut self, key: &Key) {
         self.since_snapshot.remove(key);
-        if let Some(crier) = &mut self.crier {
+        if let Some(crier) = &mut self.who.crier {
             crier.forget(key);
         }
+    }
+
+    /// Whoever wants to know of it reads the story back; one that is not kept is handed over while it is there.
+    fn tell(&self, key: Key) {
+        let Some(listener) = &self.who.listener else { return };
+        let is_kept = self.keep.is_none_or(|keep| !keep.retention.is_zero());
+        let story = if is_kept { None } else { self.journal.read(&key).ok() };
+        listener(key, story);
     }
 
     /// Long stories are folded now and then, so that nobody has to fold all of them when somebody waits for it.

@@ -9,7 +9,7 @@ use super::engine::{Block, Draft};
 use super::expression::Kept;
 use super::fact::{Begun, FactError, Pushed, RunFact, VERSION};
 use super::flows::{Flows, NoFlows};
-use super::history::{Entry, Outcome};
+use super::history::{Entry, History, Outcome};
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::{PUSHED, State};
@@ -419,6 +419,20 @@ impl Run {
 
     pub fn vars(&self) -> &Vars {
         &self.state.vars
+    }
+
+    pub fn history(&self) -> &History {
+        &self.state.history
+    }
+
+    /// When it began and when it was over, in Unix milliseconds.
+    pub fn lasted(&self) -> (u64, Option<u64>) {
+        (self.state.begun.at, self.state.over_at)
+    }
+
+    /// The runs that it has called and still knows.
+    pub fn children(&self) -> impl Iterator<Item = &Run> {
+        self.ended_children.iter().chain(self.child.as_deref())
     }
 
     /// Answers from outside that nobody waited for any more.

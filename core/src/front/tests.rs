@@ -337,3 +337,20 @@ proptest! {
         let _ = sent.ask(&local());
     }
 }
+
+#[test]
+fn a_source_is_who_a_believed_proxy_saw_and_of_ipv6_a_whole_network() {
+    let ip = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+    let table = [
+        ("203.0.113.7", false, Some("198.51.100.9"), "203.0.113.7"),
+        ("203.0.113.7", true, Some("192.0.2.1, 198.51.100.9"), "198.51.100.9"),
+        ("203.0.113.7", true, Some("nonsense"), "203.0.113.7"),
+        ("203.0.113.7", true, None, "203.0.113.7"),
+        ("::ffff:203.0.113.7", false, None, "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", false, None, "2001:db8:1:2::"),
+    ];
+    for (peer, trusted, forwarded, expected) in table {
+        assert_eq!(source(Some(ip(peer)), trusted, forwarded), Some(ip(expected)), "{peer} {forwarded:?}");
+    }
+    assert_eq!(source(None, true, None), None);
+}

@@ -14,9 +14,10 @@ use holdline_actors::call_registry::{self, CallRegistry, Count, ENDED_MAX, NotHe
 use holdline_actors::call_session::{CallSession, House, Mail, SocketOut};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::clock::Clock;
-use holdline_actors::door::{Door, Opened, Ticket};
+use holdline_actors::door::{Complaints, Door, Opened, Ticket};
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::numbers::Numbers;
 use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{self, Outbox, Outside};
 use holdline_actors::port::http as port;
@@ -188,6 +189,7 @@ impl World {
             recordings: Arc::new(Tape),
             outside,
             tally: tally.clone(),
+            numbers: Numbers::Masked,
         };
         let calls =
             CallRegistry::new(house, Arc::new(props::call_config(config)), config.max_calls, Vec::new());
@@ -217,6 +219,8 @@ impl World {
             instance_key: INSTANCE_KEY,
             overflow: config.overflow.clone(),
             tally,
+            rate: None,
+            complaints: Complaints::default(),
         };
         let (sockets, alive) = (Rc::default(), Rc::default());
         World { calls, flows, outbox, door: Arc::new(door), sockets, alive, switchboard, outbound }
@@ -303,7 +307,7 @@ impl Stage for ActorStage {
                 content_type: content_type.unwrap_or_default().to_owned(),
                 body,
             };
-            match door.knock(&asked).await {
+            match door.knock(&asked, None).await {
                 Opened::Answer(answer) => {
                     says.say(answered(answer.status, answer.content_type, answer.body));
                 }
