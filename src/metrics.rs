@@ -15,6 +15,7 @@ use holdline_actors::call_registry::{self, CallRegistry, Count};
 use holdline_actors::carrier::{endpoint, reading};
 use holdline_actors::clock::Clock;
 use holdline_actors::door::Door;
+use holdline_actors::feed::{Feed, LISTENERS_MAX};
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::{AskWaiting, Health, JournalWriter, READS_MAX, WRITES_MAX};
 use holdline_actors::outbound::{AskPlacements, Outbound};
@@ -52,6 +53,7 @@ pub struct Watch {
     pub clock: Clock,
     pub door: Arc<Door>,
     pub guests: Arc<Guests>,
+    pub feed: Arc<Feed>,
     pub limits: Vec<(Limit, u64)>,
 }
 
@@ -77,6 +79,11 @@ impl Watch {
         used(&mut page, Limit::ControlConnections, control);
         used(&mut page, Limit::SourceConnections, self.guests.most_of_one_source());
         used(&mut page, Limit::Sources, self.door.sources());
+        used(&mut page, Limit::EventListeners, self.feed.listeners());
+        page.count(&metric::EVENT_LISTENERS, &[], self.feed.listeners() as u64);
+        page.count(&metric::EVENTS, &[], self.feed.tally().told());
+        page.count(&metric::EVENT_GAPS, &[], self.feed.tally().gaps());
+        page.count(&metric::LIMIT_HITS, &[Limit::EventListeners.word()], self.feed.tally().refused());
         used(&mut page, Limit::KeptAnswers, ledger.count());
         let asked = futures::join!(
             self.ask(&self.calls, Count),
@@ -175,6 +182,7 @@ pub fn limits(config: &Config) -> Vec<(Limit, u64)> {
         (Limit::Deliveries, of(ROWS_MAX)),
         (Limit::DeliveriesInFlight, of(IN_FLIGHT_MAX)),
         (Limit::Placements, of(PLACEMENTS_MAX)),
+        (Limit::EventListeners, of(LISTENERS_MAX)),
         (Limit::ApiBody, of(JSON_BYTES_MAX)),
         (Limit::KeptAnswers, of(ANSWERS_MAX)),
     ];

@@ -228,6 +228,7 @@ impl Runtime {
             clock,
             door: door.clone(),
             guests: public.guests.clone(),
+            feed: feed.clone(),
             limits: metrics::limits(config),
         };
         let room = Arc::new(Room::new(directory, desk, recordings_folder(config), watch));

@@ -173,6 +173,13 @@ families! {
     /// Deliveries that nobody tries any more, and steps that ran out of attempts.
     DEAD_LETTERS: Counter, "holdline_dead_letters_total", "of" = DEAD_KINDS;
 
+    /// Events that were told to whoever listens.
+    EVENTS: Counter, "holdline_events_total";
+    /// Times that a listener was told that it missed events.
+    EVENT_GAPS: Counter, "holdline_event_gaps_total";
+    /// Listeners to events.
+    EVENT_LISTENERS: Gauge, "holdline_event_listeners";
+
     /// What became of actors that died.
     ACTOR_DEATHS: Counter, "holdline_actor_restarts_total", "actor" = KINDS_OF_ACTORS, "how" = DEATHS;
     /// Messages that found a mailbox full.

@@ -89,6 +89,8 @@ limits! {
     DeliveriesInFlight = "deliveries_in_flight";
     /// Calls that are being placed.
     Placements = "placements";
+    /// Listeners to events at once.
+    EventListeners = "event_listeners";
     /// Bytes of a request to the control API.
     ApiBody = "api_body_bytes";
     /// Answers kept for an `Idempotency-Key`; the oldest makes room.
