@@ -13,6 +13,7 @@ const CORE_MAY_USE: &[(&str, &str)] = &[
     ("cel", "the grammar of expressions; evaluated by our own counted steps"),
     ("hmac", "signatures of the network and stream tokens"),
     ("jiff", "conditions on dates, with a bundled zone database; its clock is banned by clippy"),
+    ("memchr", "the ends of long strings in stream messages"),
     ("quick-xml", "escaping and reading the network's documents"),
     ("regex", "patterns in expressions and conditions, in time linear in the text"),
     ("rubato", "resampling of sound files"),

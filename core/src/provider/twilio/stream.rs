@@ -309,7 +309,9 @@ fn open(event: &str, stream_sid: &str, out: &mut String) {
 }
 
 fn quoted(text: &str, out: &mut String) {
-    if text.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+    // All of it, without a way out of the middle: so many at once.
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if text.bytes().fold(0, |any, byte| any | u8::from(special(byte))) != 0 {
         out.push_str(&Value::from(text).to_string());
     } else {
         out.push('"');

@@ -110,10 +110,17 @@ impl<'a> Scanner<'a> {
 /// How many bytes need no decoding before one that does, or ends the string.
 fn plain(bytes: &[u8]) -> Option<usize> {
     let special = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < 0x20;
-    // Without a way out of the middle of a block the compiler takes its bytes at once: a payload has two hundred.
-    let (blocks, _) = bytes.as_chunks::<16>();
-    let whole = blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | special(byte)));
-    let skipped = whole.count() * 16;
-    let rest = bytes.get(skipped..)?.iter().position(special)?;
-    Some(skipped + rest)
+    // Keys and numbers end at once.
+    if let Some(short) = bytes.iter().take(SHORT).position(special) {
+        return Some(short);
+    }
+    // A payload has two hundred bytes: they are looked at many at once, and for the rare kind in a pass of its own.
+    let length = memchr::memchr2(b'"', b'\\', bytes)?;
+    let text = bytes.get(..length)?;
+    match text.iter().fold(0, |any, byte| any | u8::from(*byte < 0x20)) {
+        0 => Some(length),
+        _ => text.iter().position(special),
+    }
 }
+
+const SHORT: usize = 12;
