@@ -35,7 +35,7 @@ pub const LOOKED_FOR_MAX: usize = 4096;
 const FOLDED_AT_ONCE: usize = 8;
 
 pub struct CallRegistry {
-    house: House,
+    house: Arc<House>,
     config: Arc<CallConfig>,
     /// Arbiters for sessions, each in its turn; none: they live here.
     homes: Vec<ArbiterHandle>,
@@ -115,7 +115,7 @@ impl CallRegistry {
         homes: Vec<ArbiterHandle>,
     ) -> CallRegistry {
         CallRegistry {
-            house,
+            house: Arc::new(house),
             config,
             homes,
             next_home: 0,

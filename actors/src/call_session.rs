@@ -48,7 +48,6 @@ pub const ASKS_MAX: usize = 64;
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What every session of a house shares.
-#[derive(Clone)]
 pub struct House {
     pub clock: Clock,
     pub journal: JournalHand,
@@ -66,7 +65,7 @@ pub struct CallSession {
     driver: Driver<Call>,
     /// Around every line of the log that this call causes here. No frame enters it: that would cost more than a frame.
     span: Span,
-    house: House,
+    house: Arc<House>,
     key: Key,
     workflow: WorkflowId,
     flow: Option<Held<Take>>,
@@ -76,7 +75,8 @@ pub struct CallSession {
     born: Vec<Fact>,
     replies: BTreeMap<AskNo, oneshot::Sender<Outcome>>,
     last_ask: u64,
-    sockets: BTreeMap<StreamNo, Socket>,
+    /// Boxed, since a node of the map has room for eleven.
+    sockets: BTreeMap<StreamNo, Box<Socket>>,
     recording: Option<Box<dyn RecordingFile>>,
     /// More may be said before anything is sent.
     gathers: bool,
@@ -143,7 +143,7 @@ pub enum SocketOut {
 
 impl CallSession {
     pub fn new(
-        house: House,
+        house: Arc<House>,
         call: Call,
         begin: Begin,
         obituary: Obituary<CallId>,

@@ -117,6 +117,9 @@ pub trait Owner: Actor<Context = Context<Self>> {
             }
         }
         let driver = self.driver();
+        if driver.held.is_empty() && driver.held.capacity() > 0 {
+            driver.held = VecDeque::new(); // a quiet call keeps nothing
+        }
         if driver.machine.is_over() && driver.held.is_empty() && !driver.holding {
             ctx.stop();
             return;

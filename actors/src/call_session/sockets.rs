@@ -47,9 +47,10 @@ pub(super) struct Socket {
 }
 
 /// Who moves the bytes.
+#[allow(clippy::large_enum_variant)] // a socket has a box of its own
 enum Way {
     /// The session itself.
-    Line(Box<Line>),
+    Line(Line),
     /// An actor of the app that we are mounted in.
     Actor(Held<SocketOut>),
 }
@@ -95,7 +96,7 @@ impl Socket {
 impl CallSession {
     /// A socket that was admitted is open, and in an actor's hands.
     pub(super) fn socket_open(&mut self, stream: StreamNo, out: Held<SocketOut>) {
-        self.sockets.insert(stream, Socket::new(Way::Actor(out)));
+        self.sockets.insert(stream, Box::new(Socket::new(Way::Actor(out))));
     }
 
     /// A socket that was admitted is open, and the session's own from here on.
@@ -108,7 +109,7 @@ impl CallSession {
         ctx: &mut Context<Self>,
     ) {
         match line.unpack() {
-            Ok(line) => _ = self.sockets.insert(stream, Socket::new(Way::Line(Box::new(line)))),
+            Ok(line) => _ = self.sockets.insert(stream, Box::new(Socket::new(Way::Line(line)))),
             Err(error) => {
                 tracing::error!(%error, "a stream's socket could not be taken over");
                 return self.turn(Input::StreamDown { stream }, ctx);

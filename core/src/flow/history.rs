@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// Entries that a run keeps in memory. A wait loop may turn for hours; ten thousand steps are more than a person reads,
 /// and a few megabytes.
 pub const ENTRIES_MAX: usize = 10_000;
+/// Up to here room is made entry by entry.
+const FEW: usize = 4;
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(from = "Compact", into = "Compact")]
@@ -164,6 +166,10 @@ impl History {
     }
 
     pub fn begin(&mut self, at: u64, node: Arc<ActionNode>, start: &StepStart) {
+        // Many a call waits in its first steps for all its life.
+        if self.entries.len() == self.entries.capacity() && self.entries.len() < FEW {
+            self.entries.reserve_exact(1);
+        }
         self.entries.push_back(Entry {
             node,
             parameters: start.parameters.clone(),

@@ -18,9 +18,59 @@ const PATH_STEPS_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Vars {
     own: BTreeMap<String, Value>,
-    runtime: BTreeMap<String, Value>,
+    runtime: Few,
     /// Bytes of all own values as JSON text, their names counted.
     bytes: usize,
+}
+
+/// A map for some twenty names, in their order: every run has one, and a tree's nodes take twice the room.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
+struct Few(Vec<(Box<str>, Value)>);
+
+impl Few {
+    /// Room is made for so many at once.
+    const STEP: usize = 4;
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(self.place(name).ok()?).map(|(_, value)| value)
+    }
+
+    fn insert(&mut self, name: &str, value: Value) {
+        match self.place(name) {
+            Ok(place) => {
+                if let Some((_, old)) = self.0.get_mut(place) {
+                    *old = value;
+                }
+            }
+            Err(place) => {
+                if self.0.len() == self.0.capacity() {
+                    self.0.reserve_exact(Few::STEP);
+                }
+                self.0.insert(place, (name.into(), value));
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+}
+
+impl From<BTreeMap<String, Value>> for Few {
+    fn from(map: BTreeMap<String, Value>) -> Few {
+        Few(map.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+}
+
+impl From<Few> for BTreeMap<String, Value> {
+    fn from(few: Few) -> BTreeMap<String, Value> {
+        few.0.into_iter().map(|(name, value)| (name.into(), value)).collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +120,8 @@ impl Vars {
 
     /// Own and runtime's names in one map, as the API shows them.
     pub fn shown(&self) -> Map<String, Value> {
-        self.own.iter().chain(&self.runtime).map(|(name, value)| (name.clone(), value.clone())).collect()
+        let own = self.own.iter().map(|(name, value)| (name.as_str(), value));
+        own.chain(self.runtime.iter()).map(|(name, value)| (name.to_owned(), value.clone())).collect()
     }
 
     /// The value at a path. The longest flat name wins; what remains of the path is followed into its value.
@@ -136,7 +187,7 @@ impl Vars {
     /// What the runtime knows about the call.
     pub fn of_call(&self) -> impl Iterator<Item = (String, Value)> {
         let call = self.runtime.iter().filter(|(name, _)| name.starts_with("call."));
-        call.map(|(name, value)| (name.clone(), value.clone()))
+        call.map(|(name, value)| (name.to_owned(), value.clone()))
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -146,7 +197,7 @@ impl Vars {
     }
 
     pub fn set_runtime(&mut self, name: &str, value: Value) {
-        self.runtime.insert(canonical(name).to_owned(), value);
+        self.runtime.insert(canonical(name), value);
     }
 
     pub fn runtime(&self, name: &str) -> Option<&Value> {
