@@ -85,6 +85,7 @@ fn turn(bench: &mut Criterion) {
         complete_count: 0,
         parent: None,
         on_complete: None,
+        webhook: None,
     };
     let posture = Posture { line: Line::Asking, local_speech: false };
     bench.bench_function("a run is begun and takes its first turn of three steps", |bench| {

@@ -211,7 +211,7 @@ impl World for CountedWorld {
                 Endpoint::OpenAi(_) => "openai",
                 Endpoint::Salesforce(_) => "salesforce",
                 Endpoint::Twilio(_) => "twilio",
-                Endpoint::Operator(_) => "operator",
+                Endpoint::Operator(_) | Endpoint::Webhook { .. } => "operator",
             },
         };
         let (tally, performing) = (self.tally.clone(), self.world.perform(errand));

@@ -19,6 +19,7 @@ use holdline_actors::flow_registry::{CountFlows, FlowRegistry};
 use holdline_actors::journal_writer::{Crier, Health, JournalWriter, Listener, Retire};
 use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{Outbox, Outside};
+use holdline_actors::owing::Owing;
 use holdline_actors::port::audio::Audio;
 use holdline_actors::port::http::World;
 use holdline_actors::port::journal::{Journal, JournalError, MemoryJournal};
@@ -27,7 +28,7 @@ use holdline_actors::recovery::{self, Recovered};
 use holdline_actors::tally::Tally;
 use holdline_core::CallId;
 use holdline_core::call::{CallConfig, RestConfig};
-use holdline_core::event::Herald;
+use holdline_core::event::{Herald, Hook, Types};
 use holdline_core::front::FrontConfig;
 use holdline_core::front::rate::RateLimit;
 use holdline_core::media::playout::PlayoutConfig;
@@ -46,7 +47,7 @@ use crate::adapter::recordings::DiskRecordings;
 use crate::adapter::world::OtherSystems;
 use crate::builder::Builder;
 use crate::calls::Calls;
-use crate::config::{Config, JournalKind, Speech};
+use crate::config::{Config, JournalKind, Speech, Webhook};
 use crate::desk::{Desk, Grammar};
 use crate::directory;
 use crate::flows::FlowLibrary;
@@ -125,7 +126,9 @@ impl Runtime {
         let clock = Clock::start();
         let tally = Arc::new(Tally::default());
         let feed = Arc::new(Feed::new(clock));
-        let crier = Crier::new(Herald::new(origin.clone()), feed.clone());
+        let owing = Arc::new(Owing::default());
+        let herald = Herald::new(origin.clone(), hooks(config));
+        let crier = Crier::new(herald, feed.clone(), owing.clone());
         let writer = JournalWriter::new(parts.journal).keeping(clock, config.journal.retention);
         let tracing = trace_settings().map(|settings| trace::traces(settings, tally.clone(), clock));
         let (traces, exporter) = tracing.unzip();
@@ -135,7 +138,8 @@ impl Runtime {
         let hand = writer.begin();
         let journal = Addr::clone(&hand);
         let world: Arc<dyn World> = Arc::new(CountedWorld::new(parts.world, tally.clone()));
-        let outbox = Outbox::new(clock, journal.clone(), world.clone(), outbox_config(config)).start();
+        let outbox = Outbox::new(clock, journal.clone(), world.clone(), outbox_config(config));
+        let outbox = outbox.hearing(owing).start();
         let outside = Outside { world: world.clone(), outbox: outbox.clone() };
         let book = parts.book.clone();
         let flows = FlowRegistry::new(clock, journal.clone(), outside.clone(), book, tally.clone()).start();
@@ -198,11 +202,6 @@ impl Runtime {
             config.public.trusted_proxies.clone(),
             config.calls.start_deadline,
         ));
-        if !config.events.webhooks.is_empty() {
-            tracing::warn!(
-                "[events] webhooks is set, and this version sends no events yet: nothing will go there"
-            );
-        }
         let tokens = Tokens::new(&config.control.tokens);
         let desk = Desk {
             calls: calls.clone(),
@@ -481,6 +480,11 @@ const JITTER: f64 = 0.1;
 fn outbox_config(config: &Config) -> OutboxConfig {
     let millis = |pause: &Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
     OutboxConfig { retry_ms: config.events.retry.iter().map(millis).collect(), jitter: JITTER }
+}
+
+fn hooks(config: &Config) -> Vec<Hook> {
+    let types = |webhook: &Webhook| webhook.types.iter().map(|types| Types::read(types)).collect();
+    config.events.webhooks.iter().map(|webhook| Hook::new(&webhook.url, types(webhook))).collect()
 }
 
 /// What the public listener lets in.

@@ -497,6 +497,18 @@ impl Handler<Delete> for JournalWriter {
     }
 }
 
+/// Stories that were found in the journal, and have a receiver of their own for what is told of them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Follow(pub Vec<Key>);
+
+impl Handler<Follow> for JournalWriter {
+    type Result = ();
+    fn handle(&mut self, Follow(keys): Follow, ctx: &mut Self::Context) {
+        self.write(Job::Follow(keys), ctx);
+    }
+}
+
 #[derive(Message)]
 #[rtype(result = "Result<Vec<Key>, JournalError>")]
 pub struct OpenKeys;

@@ -18,6 +18,7 @@ pub mod numbers;
 pub mod obituary;
 pub mod outbound;
 pub mod outbox;
+pub mod owing;
 pub mod parent_workflow;
 pub mod port;
 pub mod post;

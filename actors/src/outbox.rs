@@ -2,7 +2,8 @@
 
 use crate::clock::Clock;
 use crate::driver::{Done, Driver, Owner};
-use crate::journal_writer::{Delete, JournalWriter, Read, append};
+use crate::journal_writer::{Delete, JournalWriter, OpenKeys, Read, append};
+use crate::owing::{Announced, Owing};
 use crate::port::http::World;
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, WrapFuture,
@@ -11,7 +12,7 @@ use futures_util::future::join_all;
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::http::Errand;
 use holdline_core::workflow::outbox::{
-    Delivery, DeliveryId, Effect, Input, Outbox as Machine, OutboxConfig, Row,
+    Delivery, DeliveryId, Effect, Input, Outbox as Machine, OutboxConfig, Row, State,
 };
 use std::sync::Arc;
 
@@ -29,6 +30,10 @@ pub struct Outbox {
     driver: Driver<Machine>,
     journal: Addr<JournalWriter>,
     world: Arc<dyn World>,
+    owing: Arc<Owing>,
+    /// Stories that are being read; what is new waits meanwhile, so that it goes behind them.
+    reading: usize,
+    waiting: Vec<Row>,
 }
 
 impl Outbox {
@@ -38,13 +43,56 @@ impl Outbox {
         world: Arc<dyn World>,
         config: OutboxConfig,
     ) -> Outbox {
-        Outbox { driver: Driver::new(clock, Machine::new(config)), journal, world }
+        let driver = Driver::new(clock, Machine::new(config));
+        Outbox { driver, journal, world, owing: Arc::default(), reading: 0, waiting: Vec::new() }
+    }
+
+    /// Takes what is announced there as well.
+    pub fn hearing(mut self, owing: Arc<Owing>) -> Outbox {
+        self.owing = owing;
+        self
+    }
+
+    fn listen(&mut self, ctx: &mut Context<Self>) {
+        let owing = self.owing.clone();
+        let next = async move { owing.next().await };
+        ctx.spawn(next.into_actor(self).map(|Announced { deliveries, more }, actor, ctx| {
+            let rows = deliveries.into_iter().map(|delivery| Row::new(Box::new(delivery)));
+            actor.open(rows.collect(), ctx);
+            if more {
+                tracing::warn!(
+                    "more deliveries are owed than could be announced; they are read from the journal"
+                );
+                actor.look_for(ctx);
+            }
+            actor.listen(ctx);
+        }));
+    }
+
+    fn open(&mut self, rows: Vec<Row>, ctx: &mut Context<Self>) {
+        if self.reading > 0 {
+            self.waiting.extend(rows);
+        } else {
+            self.turn(Input::Open(rows), ctx);
+        }
+    }
+
+    /// Reads whatever is owed in the journal.
+    fn look_for(&mut self, ctx: &mut Context<Self>) {
+        let keys = self.journal.send(OpenKeys).into_actor(self);
+        ctx.spawn(keys.map(|keys, actor, ctx| {
+            let keys = keys.ok().and_then(Result::ok).unwrap_or_default();
+            let id = |key| if let Key::Delivery(id) = key { Some(id) } else { None };
+            actor.read(keys.into_iter().filter_map(id).collect(), opened, ctx);
+        }));
     }
 
     /// Reads stories, folds them, and hands the rows over together.
-    fn read(&self, ids: Vec<DeliveryId>, then: fn(Vec<Row>) -> Vec<Input>, ctx: &mut Context<Self>) {
+    fn read(&mut self, ids: Vec<DeliveryId>, then: fn(Vec<Row>) -> Vec<Input>, ctx: &mut Context<Self>) {
         let reads = ids.into_iter().map(|id| self.journal.send(Read(Key::Delivery(id))));
+        self.reading += 1;
         ctx.spawn(join_all(reads).into_actor(self).map(move |stories, actor, ctx| {
+            actor.reading -= 1;
             let mut rows = Vec::new();
             for story in stories {
                 match story {
@@ -52,6 +100,9 @@ impl Outbox {
                     Ok(Err(error)) => tracing::error!(%error, "a delivery could not be read"),
                     Err(_) => return,
                 }
+            }
+            if actor.reading == 0 {
+                rows.append(&mut actor.waiting);
             }
             for input in then(rows) {
                 actor.turn(input, ctx);
@@ -65,6 +116,7 @@ impl Actor for Outbox {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        self.listen(ctx);
     }
 }
 
@@ -77,7 +129,7 @@ impl Handler<Owed> for Outbox {
     type Result = ();
 
     fn handle(&mut self, Owed(delivery): Owed, ctx: &mut Self::Context) {
-        self.turn(Input::Open(vec![Row::new(delivery)]), ctx);
+        self.open(vec![Row::new(delivery)], ctx);
     }
 }
 
@@ -90,7 +142,7 @@ impl Handler<Reopen> for Outbox {
     type Result = ();
 
     fn handle(&mut self, Reopen(ids): Reopen, ctx: &mut Self::Context) {
-        self.read(ids, |rows| vec![Input::Open(rows)], ctx);
+        self.read(ids, opened, ctx);
     }
 }
 
@@ -103,7 +155,7 @@ impl Handler<Redrive> for Outbox {
     type Result = ();
 
     fn handle(&mut self, Redrive(id): Redrive, ctx: &mut Self::Context) {
-        self.read(vec![id], |rows| rows.into_iter().map(Input::Redrive).collect(), ctx);
+        self.read(vec![id], redriven, ctx);
     }
 }
 
@@ -160,9 +212,31 @@ impl Owner for Outbox {
                 let _ = self.journal.try_send(Delete(Key::Delivery(id)));
             }
             Effect::Dead { id, error } => tracing::warn!(%id, error, "a delivery is a dead letter"),
+            Effect::Gone { receiver } => {
+                tracing::error!(
+                    receiver,
+                    "a receiver of events answered 410: it is gone, and nothing more is sent there. Take it out of \
+                     [events] webhooks, or redrive the dead letter that got this answer to ask it again"
+                );
+                self.owing.goes(receiver);
+            }
+            Effect::Back { receiver } => self.owing.is_back(&receiver),
         }
         Done::Now
     }
+}
+
+fn opened(rows: Vec<Row>) -> Vec<Input> {
+    let gone = rows.iter().filter(|row| row.gone).filter_map(|row| row.delivery.receiver.clone());
+    let mut inputs: Vec<Input> = gone.map(|receiver| Input::Gone { receiver }).collect();
+    inputs.push(Input::Open(rows));
+    inputs
+}
+
+/// What was announced meanwhile is no dead letter.
+fn redriven(rows: Vec<Row>) -> Vec<Input> {
+    let (dead, open): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.state == State::Dead);
+    dead.into_iter().map(Input::Redrive).chain([Input::Open(open)]).collect()
 }
 
 /// The delivery that a story tells of.

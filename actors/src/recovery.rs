@@ -5,7 +5,7 @@
 
 use crate::call_registry::{self, CallRegistry};
 use crate::flow_registry::{self, FlowRegistry};
-use crate::journal_writer::{JournalWriter, Left, LookUp, OpenKeys, Read, WhatIsLeft};
+use crate::journal_writer::{Follow, JournalWriter, Left, LookUp, OpenKeys, Read, WhatIsLeft};
 use crate::outbound::{self, Outbound};
 use crate::outbox::{self, Outbox};
 use crate::port::http::World;
@@ -57,6 +57,8 @@ pub async fn recover(
     let mut recovered = Recovered::default();
     let (mut calls_left, mut flows_left) = (Vec::new(), Vec::new());
     let (mut owed, mut placing) = (Vec::new(), Vec::new());
+    let has_receiver = |story: &&Story| story.marked && matches!(story.key, Key::Run(_));
+    let followed: Vec<Key> = open.iter().filter(has_receiver).map(|story| story.key.clone()).collect();
     for story in open {
         match story.key {
             Key::Call(call) => {
@@ -64,8 +66,8 @@ pub async fn recover(
             }
             Key::Run(_) if story.waits => recovered.waiting += 1,
             Key::Run(run) => flows_left.push(run),
-            // A dead letter: somebody has to ask for it.
-            Key::Delivery(_) if story.waits => {}
+            // A dead letter: somebody has to ask for it. Those that tell of a receiver's end are read for that.
+            Key::Delivery(_) if story.waits && !story.marked => {}
             Key::Delivery(delivery) => owed.push(delivery),
             Key::Placement(placement) => placing.push(placement),
             // Whoever keeps the workflows has asked for it already: see `stored_flows`.
@@ -76,9 +78,11 @@ pub async fn recover(
     recovered.workflows = flows_left.len();
     recovered.deliveries = owed.len();
     recovered.placements = placing.len();
+    journal.send(Follow(followed)).await.map_err(gone)?;
+    // Before anything new is owed: what was owed earlier goes first.
+    outbox.send(outbox::Reopen(owed)).await.map_err(gone)?;
     calls.send(call_registry::Recall { open: calls_left, knows_ended }).await.map_err(gone)?;
     flows.send(flow_registry::Recall(flows_left)).await.map_err(gone)?;
-    outbox.send(outbox::Reopen(owed)).await.map_err(gone)?;
     outbound.send(outbound::Reopen(placing)).await.map_err(gone)?;
     Ok(recovered)
 }

@@ -193,6 +193,7 @@ fn begin(document: &Value) -> (Run, Now) {
         complete_count: 0,
         parent: None,
         on_complete: None,
+        webhook: None,
     };
     let now = Now { tick: Tick(0), wall_ms: 1_800_000_000_000 };
     (Run::begin(now, spec).0, now)

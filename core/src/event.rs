@@ -9,14 +9,19 @@
 //! | `call.rs` | what is told of a call |
 //! | `run.rs` | what is told of an activeflow |
 //! | `teller.rs` | what is told of one story, whatever stands in it |
-//! | [`herald`] | which stories are followed, and to whom their events are owed |
+//! | [`herald`] | which stories are followed, and what is owed in the batch of a fact |
+//! | [`hook`] | who receives events, and as what delivery |
 
 mod call;
 pub mod herald;
+pub mod hook;
 mod run;
 mod teller;
+#[cfg(test)]
+mod tests;
 
-pub use herald::{Herald, Told};
+pub use herald::{Heard, Herald, Told};
+pub use hook::{Hook, Types};
 pub use teller::Teller;
 
 use crate::fact::DeliveryId;

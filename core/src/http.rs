@@ -56,6 +56,43 @@ pub enum Endpoint {
     Twilio(String),
     /// An address that the operator configured.
     Operator(String),
+    /// One of `[events] webhooks`, with its secret. The address stays in the configuration.
+    Webhook {
+        id: String,
+        host: String,
+    },
+}
+
+impl Endpoint {
+    /// What of it people may see: an address, a path, or a host where the rest is nobody's business.
+    pub fn target(&self) -> &str {
+        match self {
+            Endpoint::Url(target)
+            | Endpoint::OpenAi(target)
+            | Endpoint::Salesforce(target)
+            | Endpoint::Twilio(target)
+            | Endpoint::Operator(target) => target,
+            Endpoint::Webhook { host, .. } => host,
+        }
+    }
+
+    /// Whom it asks, without whatever in an address may be a secret.
+    pub fn host(&self) -> &str {
+        match self {
+            Endpoint::Url(url) | Endpoint::Operator(url) => host_of(url),
+            Endpoint::Webhook { host, .. } => host,
+            Endpoint::OpenAi(_) => "openai",
+            Endpoint::Salesforce(_) => "salesforce",
+            Endpoint::Twilio(_) => "twilio",
+        }
+    }
+}
+
+/// Host and port of a URL.
+pub fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test may read and write the repository")]
 
+use holdline_core::event;
 use holdline_core::flow::check::check_all;
 use holdline_core::flow::parse::{Language, Parsed, parse};
 use holdline_core::flow::{action, schema};
@@ -22,6 +23,20 @@ fn the_table_of_actions_is_the_declarations() {
     compare("docs/actions.md", &schema::table());
 }
 
+#[test]
+fn the_table_of_events_is_the_declarations() {
+    let text = fs::read_to_string(root().join(EVENTS)).unwrap();
+    let (before, rest) = text.split_once(TYPES_BEGIN).expect("the mark before the table");
+    let (_, after) = rest.split_once(TYPES_END).expect("the mark after the table");
+    let rows = event::TYPES.iter().map(|(kind, about)| format!("| `{kind}` | {about} |\n"));
+    let table: String = rows.collect();
+    compare(EVENTS, &format!("{before}{TYPES_BEGIN}| type | when |\n|---|---|\n{table}{TYPES_END}{after}"));
+}
+
+const EVENTS: &str = "docs/events.md";
+const TYPES_BEGIN: &str =
+    "<!-- types: written by UPDATE=1 cargo test -p holdline-core --test published -->\n";
+const TYPES_END: &str = "<!-- end of types -->\n";
 const BEGIN: &str = "<!-- actions: written by UPDATE=1 cargo test -p holdline-core --test published -->\n";
 const END: &str = "<!-- end of actions -->";
 

@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use holdline_actors::port::http::World;
+use holdline_core::event::Hook;
 use holdline_core::http::{Body, Endpoint, Errand, HttpCall, HttpReply, NoReply, Outcome, ReplyBody, sign};
 use holdline_core::scene::ErrorClass;
 use holdline_core::secret::{self, Masker};
@@ -39,6 +40,8 @@ struct Inner {
     twilio: Option<Account>,
     salesforce: Salesforce,
     signing: Option<Secret>,
+    /// Receivers of events, by the id that deliveries know them by.
+    webhooks: BTreeMap<String, (String, Option<Secret>)>,
     mail: MailPort,
 }
 
@@ -71,10 +74,18 @@ impl OtherSystems {
             twilio,
             salesforce: Salesforce::new(&config.salesforce),
             signing: config.events.secret.clone(),
+            webhooks: webhooks(config),
             mail: MailPort::new(&config.smtp, recordings),
         };
         OtherSystems { inner: Arc::new(inner) }
     }
+}
+
+fn webhooks(config: &Config) -> BTreeMap<String, (String, Option<Secret>)> {
+    let webhooks = config.events.webhooks.iter();
+    webhooks
+        .map(|webhook| (Hook::id_of(&webhook.url), (webhook.url.clone(), webhook.secret.clone())))
+        .collect()
 }
 
 /// Every value in the configuration that nobody may see.
@@ -148,6 +159,13 @@ impl Inner {
         let (url, trust) = match &call.endpoint {
             Endpoint::Url(url) => (vault.text(url)?, Trust::Workflow),
             Endpoint::Operator(url) => (url.clone(), Trust::Operator),
+            Endpoint::Webhook { id, host } => match self.webhooks.get(id) {
+                Some((url, _)) => (url.clone(), Trust::Operator),
+                None => {
+                    let gone = format!("no address at {host} is among [events] webhooks any more");
+                    return Err(failed(ErrorClass::Invalid, gone));
+                }
+            },
             Endpoint::OpenAi(path) => {
                 let (base, key) = &self.openai;
                 if !key.is_empty() {
@@ -176,7 +194,11 @@ impl Inner {
             headers.push(("Content-Type".to_owned(), content_type));
         }
         if let Some(id) = &call.signed_as {
-            headers.extend(self.signed(id, body.as_deref().unwrap_or_default()));
+            let own = match &call.endpoint {
+                Endpoint::Webhook { id, .. } => self.webhooks.get(id).and_then(|(_, own)| own.as_ref()),
+                _ => None,
+            };
+            headers.extend(self.signed(own, id, body.as_deref().unwrap_or_default()));
         }
         Ok(HttpRequest {
             method: Method::from_bytes(call.method.as_str().as_bytes()).unwrap_or(Method::GET),
@@ -190,9 +212,9 @@ impl Inner {
     }
 
     /// Without a secret there is no signature; the id still tells a second time from the first.
-    fn signed(&self, id: &str, body: &[u8]) -> Vec<(String, String)> {
+    fn signed(&self, own: Option<&Secret>, id: &str, body: &[u8]) -> Vec<(String, String)> {
         let seconds = unix_seconds();
-        let secret = self.signing.as_ref().map(Secret::expose);
+        let secret = own.or(self.signing.as_ref()).map(Secret::expose);
         match secret.and_then(|secret| sign::headers(secret, id, seconds, body)) {
             Some(headers) => headers.into(),
             None => vec![

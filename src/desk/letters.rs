@@ -7,7 +7,6 @@ use holdline_actors::port::journal::{Kind, Listed};
 use holdline_core::RunId;
 use holdline_core::fact::{DeliveryId, Entry, Fact, Key, RunFact};
 use holdline_core::flow::run::Run;
-use holdline_core::http::Endpoint;
 use holdline_core::scene::EndReason;
 use holdline_core::secret;
 use holdline_core::time::rfc3339_ms;
@@ -98,16 +97,11 @@ impl Desk {
 
 fn shown(letter: &Letter) -> Value {
     let call = &letter.delivery.call;
-    let (Endpoint::Url(to)
-    | Endpoint::Operator(to)
-    | Endpoint::OpenAi(to)
-    | Endpoint::Salesforce(to)
-    | Endpoint::Twilio(to)) = &call.endpoint;
     json!({
         "id": letter.delivery.id,
         "kind": "delivery",
         "method": call.method,
-        "uri": secret::shown(to),
+        "uri": secret::shown(call.endpoint.target()),
         "attempts": letter.attempts,
         "error": letter.error,
         "tm_create": rfc3339_ms(letter.delivery.owed_at),

@@ -33,6 +33,7 @@ pub struct NewRun {
     pub reference: Reference,
     pub variables: Map<String, Value>,
     pub on_complete: Option<String>,
+    pub webhook: Option<String>,
 }
 
 /// Under which id a run begins.
@@ -60,12 +61,13 @@ impl Desk {
     /// Its first facts are written when this returns.
     pub async fn begin(&self, new: NewRun) -> Result<RunId, Problem> {
         let now = self.clock.now();
-        let NewRun { id, script, reference, variables, on_complete } = new;
+        let NewRun { id, script, reference, variables, on_complete, webhook } = new;
         let facts = |id| {
             let (script, reference, on_complete) = (script.clone(), reference.clone(), on_complete.clone());
-            let variables = variables.clone();
+            let (variables, webhook) = (variables.clone(), webhook.clone());
+            let (complete_count, parent) = (0, None);
             let spec =
-                RunSpec { id, script, reference, variables, complete_count: 0, parent: None, on_complete };
+                RunSpec { id, script, reference, variables, complete_count, parent, on_complete, webhook };
             Run::begin(now, spec).1
         };
         let wanted = self.id(id);
@@ -75,6 +77,7 @@ impl Desk {
                 let is_same = found.variables == variables
                     && found.reference == reference
                     && found.on_complete == on_complete
+                    && found.webhook == webhook
                     && found.script.id == script.id
                     && (!script.id.0.is_empty() || found.script.actions == script.actions);
                 match is_same {

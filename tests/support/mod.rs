@@ -11,6 +11,7 @@ pub mod hosted;
 pub mod kill;
 pub mod listen;
 pub mod proxy;
+pub mod receiver;
 pub mod relay;
 pub mod served;
 pub mod sink;

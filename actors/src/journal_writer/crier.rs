@@ -1,8 +1,9 @@
 //! Tells others what is written: what it gives rise to is found out before a batch is written, and told when it is.
 
 use crate::feed::Feed;
+use crate::owing::Owing;
 use crate::port::journal::Journal;
-use holdline_core::event::{Herald, Told};
+use holdline_core::event::{Heard, Herald};
 use holdline_core::fact::{Entry, Key};
 use std::sync::Arc;
 
@@ -10,16 +11,21 @@ use std::sync::Arc;
 pub struct Crier {
     herald: Herald,
     feed: Arc<Feed>,
+    owing: Arc<Owing>,
 }
 
 impl Crier {
-    pub fn new(herald: Herald, feed: Arc<Feed>) -> Crier {
-        Crier { herald, feed }
+    pub fn new(herald: Herald, feed: Arc<Feed>, owing: Arc<Owing>) -> Crier {
+        Crier { herald, feed, owing }
     }
 
-    pub(super) fn hear(&mut self, batch: &[Entry], journal: &dyn Journal) -> Vec<Told> {
+    /// What is owed by a batch is added to it.
+    pub(super) fn hear(&mut self, batch: &mut Vec<Entry>, journal: &dyn Journal) -> Heard {
         let listening = self.feed.is_wanted();
-        self.herald.hear(batch, listening, &mut |key| match journal.read(key) {
+        let owing = &self.owing;
+        self.herald.hear(batch, listening, &|receiver| owing.is_gone(receiver), &mut |key| match journal
+            .read(key)
+        {
             Ok(entries) => Some(entries),
             Err(error) => {
                 tracing::error!(?key, %error, "a story could not be read: nothing is told of it");
@@ -28,8 +34,17 @@ impl Crier {
         })
     }
 
-    pub(super) fn tell(&self, told: Vec<Told>) {
-        self.feed.tell(told);
+    /// The batch is written.
+    pub(super) fn tell(&self, heard: Heard) {
+        if self.feed.is_wanted() {
+            self.feed.tell(heard.told);
+        }
+        self.owing.announce(heard.owed);
+        self.owing.skip(heard.skipped);
+    }
+
+    pub(super) fn follow(&mut self, keys: Vec<Key>) {
+        self.herald.follow(keys);
     }
 
     pub(super) fn forget(&mut self, key: &Key) {

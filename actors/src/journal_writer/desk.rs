@@ -11,7 +11,7 @@ use crate::histogram::Histogram;
 use crate::port::journal::{Journal, JournalError};
 use crate::tally::Tally;
 use holdline_core::Tick;
-use holdline_core::event::Told;
+use holdline_core::event::Heard;
 use holdline_core::fact::{Entry, Key};
 use holdline_core::fold::Fold;
 use holdline_core::metric::{BATCH_BOUNDS, SYNC_BOUNDS};
@@ -143,6 +143,8 @@ pub(super) enum Job {
     },
     /// A story has become long.
     Snapshot(Key),
+    /// Stories that have a receiver of their own for what is told of them.
+    Follow(Vec<Key>),
 }
 
 /// How long stories are kept after their end, and the clock to know it by.
@@ -184,8 +186,8 @@ pub(super) struct Desk {
 struct Group {
     batch: Vec<Entry>,
     written: Vec<Written>,
-    /// What others are told of it, once it is written.
-    told: Vec<Told>,
+    /// What it gives rise to, once it is written.
+    heard: Heard,
 }
 
 impl Desk {
@@ -269,7 +271,7 @@ impl Desk {
 
     /// Everything that waits to be appended, up to the first job of another kind.
     fn gather(&mut self) -> Option<Group> {
-        let mut group = Group { batch: Vec::new(), written: Vec::new(), told: Vec::new() };
+        let mut group = Group { batch: Vec::new(), written: Vec::new(), heard: Heard::default() };
         while group.batch.len() < GROUP_MAX && matches!(self.waiting.front(), Some(Job::Append { .. })) {
             if let Some(Job::Append { batch, written }) = self.waiting.pop_front() {
                 group.batch.extend(batch);
@@ -280,7 +282,7 @@ impl Desk {
             return None;
         }
         if let Some(crier) = &mut self.who.crier {
-            group.told = crier.hear(&group.batch, &*self.journal);
+            group.heard = crier.hear(&mut group.batch, &*self.journal);
         }
         Some(group)
     }
@@ -311,7 +313,7 @@ impl Desk {
             let _ = written.send(Ok(()));
         }
         if let Some(crier) = &self.who.crier {
-            crier.tell(group.told);
+            crier.tell(group.heard);
         }
         if let Some(tally) = &self.who.tally {
             tally.written(&group.batch);
@@ -355,6 +357,12 @@ impl Desk {
                 Ok(())
             }
             Job::Snapshot(key) => self.keep_snapshot(&key),
+            Job::Follow(keys) => {
+                if let Some(crier) = &mut self.who.crier {
+                    crier.follow(keys);
+                }
+                Ok(())
+            }
         }
     }
 

@@ -151,6 +151,9 @@ pub struct Story {
     /// A call that was turned away.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rejected: bool,
+    /// Somebody is owed what is told of it; or a dead letter, whose receiver is gone for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
     /// The time of its last fact, once it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<u64>,
@@ -158,7 +161,7 @@ pub struct Story {
 
 impl Story {
     pub fn of(key: Key) -> Story {
-        Story { key, workflow: None, waits: false, rejected: false, ended_ms: None }
+        Story { key, workflow: None, waits: false, rejected: false, marked: false, ended_ms: None }
     }
 
     /// Whether a head has anything to learn from this fact; few facts have.
@@ -168,7 +171,7 @@ impl Story {
             Fact::Call(CallFact::Arrived { .. } | CallFact::Rejected)
                 | Fact::Parent(ParentFact::Waiting { .. } | ParentFact::CallOver { .. })
                 | Fact::Outbox(OutboxFact::Dead { .. } | OutboxFact::Redriven { .. })
-        )
+        ) || matches!(fact, Fact::Run(RunFact::Begun(begun)) if begun.webhook.is_some())
     }
 
     pub fn learn(&mut self, fact: &Fact) {
@@ -177,8 +180,9 @@ impl Story {
             Fact::Call(CallFact::Rejected) => self.rejected = true,
             Fact::Parent(ParentFact::Waiting { .. }) => self.waits = true,
             Fact::Parent(ParentFact::CallOver { .. }) => self.waits = false,
-            Fact::Outbox(OutboxFact::Dead { .. }) => self.waits = true,
-            Fact::Outbox(OutboxFact::Redriven { .. }) => self.waits = false,
+            Fact::Outbox(OutboxFact::Dead { gone, .. }) => (self.waits, self.marked) = (true, *gone),
+            Fact::Outbox(OutboxFact::Redriven { .. }) => (self.waits, self.marked) = (false, false),
+            Fact::Run(RunFact::Begun(begun)) => self.marked |= begun.webhook.is_some(),
             _ => {}
         }
     }

@@ -85,6 +85,7 @@ pub fn new_call_with(
         complete_count: 0,
         parent: None,
         on_complete: None,
+        webhook: None,
     };
     let waiting = Waiting {
         call: arrival.call.clone(),
@@ -134,6 +135,7 @@ fn assemble(
         complete_count: 0,
         parent: None,
         on_complete: None,
+        webhook: None,
     };
     let sub_workflow = sub_script.id.clone();
     let resume_phrase = sub_script.resume_phrase.clone();

@@ -4,7 +4,7 @@ use super::call::CallTeller;
 use super::run::RunTeller;
 use super::{Event, Of, Out};
 use crate::fact::{Entry, Fact, OutboxFact};
-use crate::http::Endpoint;
+use crate::secret;
 use crate::time::rfc3339_ms;
 use crate::workflow::outbox::Delivery;
 use serde_json::{Value, json};
@@ -81,25 +81,11 @@ impl DeliveryTeller {
         self.sequence += 1;
         out.push(|| {
             let call = &self.delivery.call;
-            said["host"] = json!(host(&call.endpoint));
+            said["host"] = json!(secret::shown(call.endpoint.host()));
             said["method"] = json!(call.method);
             said["tm_create"] = json!(rfc3339_ms(self.delivery.owed_at));
             let id = self.delivery.id;
             Event::new(Of::Delivery(id), kind, id.to_string(), self.sequence, at, said)
         });
-    }
-}
-
-/// Whom a message is for, without whatever in its address may be a secret.
-fn host(endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Url(url) | Endpoint::Operator(url) => {
-            let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            authority.rsplit('@').next().unwrap_or_default().to_owned()
-        }
-        Endpoint::OpenAi(_) => "openai".to_owned(),
-        Endpoint::Salesforce(_) => "salesforce".to_owned(),
-        Endpoint::Twilio(_) => "twilio".to_owned(),
     }
 }

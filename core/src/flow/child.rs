@@ -55,6 +55,7 @@ impl Run {
             complete_count: 0,
             parent: Some(begun.id),
             on_complete: None,
+            webhook: None,
         };
         let nested = begun.nested + 1;
         let typed = self.state.typed.clone();
@@ -233,6 +234,7 @@ impl Run {
             complete_count: begun.complete_count.saturating_add(1),
             parent: Some(begun.id),
             on_complete: None,
+            webhook: begun.webhook.clone(),
         })
     }
 }

@@ -96,6 +96,9 @@ pub struct Begun {
     pub complete_count: u32,
     pub parent: Option<RunId>,
     pub on_complete: Option<String>,
+    /// Who is owed what is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
     /// How many runs it is nested in.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub nested: u32,

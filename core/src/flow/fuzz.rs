@@ -113,6 +113,7 @@ pub fn fuzz_fetched(data: &[u8]) {
         complete_count: 0,
         parent: None,
         on_complete: None,
+        webhook: None,
     };
     let reply = HttpReply {
         status: 200,

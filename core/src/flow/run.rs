@@ -40,6 +40,8 @@ pub struct RunSpec {
     pub parent: Option<RunId>,
     /// Instead of the document's own.
     pub on_complete: Option<String>,
+    /// Who is owed what is told of it, and of the runs that belong to it.
+    pub webhook: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -105,6 +107,7 @@ impl Run {
             complete_count: spec.complete_count,
             parent: spec.parent,
             on_complete: spec.on_complete,
+            webhook: spec.webhook,
             nested,
             typed,
             retry_of: None,

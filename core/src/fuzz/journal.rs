@@ -170,6 +170,7 @@ fn decided() -> Vec<Fact> {
         complete_count: 0,
         parent: None,
         on_complete: None,
+        webhook: None,
     };
     let mut now = Now { tick: Tick(0), wall_ms: 1_700_000_000_000 };
     let (mut run, mut facts) = Run::begin(now, spec);

@@ -95,6 +95,7 @@ impl Stage {
             complete_count: 0,
             parent: None,
             on_complete: None,
+            webhook: None,
         };
         let config = Arc::new(config);
         let (call, run, first) = born(now, &config, &spec);

@@ -366,6 +366,7 @@ outputs: [{ name: seen, value: "${seen}" }]
             complete_count: 0,
             parent: None,
             on_complete: None,
+            webhook: None,
         };
         let call = CallId("CA1".to_owned());
         let waiting = Waiting {

@@ -10,7 +10,7 @@ use crate::scene::ErrorClass;
 use crate::{Machine, Now, Tick};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use uuid::Uuid;
 
@@ -23,6 +23,10 @@ pub const IN_FLIGHT_MAX: usize = 32;
 const OWED: u64 = 2 << 32;
 /// The receiver says that it is gone for good.
 const GONE: u16 = 410;
+/// Receivers that are remembered to be gone. Beyond it the one that went first is asked again.
+const GONE_MAX: usize = 1000;
+/// Requests to one receiver at once, so that one that hangs leaves room for the others.
+const TO_ONE_MAX: usize = 8;
 
 /// The message's id, as its receiver sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +42,9 @@ pub struct Delivery {
     pub sequence: u64,
     pub owed_at: u64,
     pub call: HttpCall,
+    /// Whoever is disabled as a whole when it says that it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<String>,
 }
 
 /// What is written down of a delivery.
@@ -66,6 +73,9 @@ pub enum OutboxFact {
         at: u64,
         attempt: u32,
         error: String,
+        /// Its receiver is gone for good: nothing is sent there until somebody asks for this one again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        gone: bool,
     },
     /// Somebody asked: all attempts begin anew.
     Redriven {
@@ -82,6 +92,8 @@ pub struct Row {
     pub due: u64,
     pub error: Option<String>,
     pub state: State,
+    /// Its receiver said that it is gone.
+    pub gone: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +118,16 @@ pub struct Outbox {
     /// The first of each lane, unless it is in flight, by when it is due.
     due: BTreeSet<(Tick, DeliveryId)>,
     in_flight: usize,
+    /// How many requests each receiver has, and who waits for one of them to end.
+    to_one: BTreeMap<String, ToOne>,
+    /// Receivers that are gone, in the order in which they went.
+    gone: VecDeque<String>,
+}
+
+#[derive(Default)]
+struct ToOne {
+    in_flight: usize,
+    waiting: BTreeSet<(Tick, DeliveryId)>,
 }
 
 struct Held {
@@ -120,6 +142,10 @@ pub enum Input {
     Open(Vec<Row>),
     /// A dead letter that somebody asks for.
     Redrive(Row),
+    /// A receiver that was gone before this start.
+    Gone {
+        receiver: String,
+    },
     Sent {
         id: DeliveryId,
         attempt: u32,
@@ -147,6 +173,14 @@ pub enum Effect {
         id: DeliveryId,
         error: String,
     },
+    /// Nothing is owed to it any more.
+    Gone {
+        receiver: String,
+    },
+    /// It is asked again.
+    Back {
+        receiver: String,
+    },
 }
 
 impl DeliveryId {
@@ -165,7 +199,7 @@ impl fmt::Display for DeliveryId {
 impl Row {
     pub fn new(delivery: Box<Delivery>) -> Row {
         let due = delivery.owed_at;
-        Row { delivery, attempts: 0, due, error: None, state: State::Open }
+        Row { delivery, attempts: 0, due, error: None, state: State::Open, gone: false }
     }
 
     /// `None` when these facts don't begin with a delivery.
@@ -189,13 +223,15 @@ impl Row {
                 self.attempts = *attempt;
                 self.state = State::Delivered;
             }
-            OutboxFact::Dead { attempt, error, .. } => {
+            OutboxFact::Dead { attempt, error, gone, .. } => {
                 self.attempts = *attempt;
                 self.error = Some(error.clone());
                 self.state = State::Dead;
+                self.gone = *gone;
             }
             OutboxFact::Redriven { at } => {
                 self.attempts = 0;
+                self.gone = false;
                 self.due = *at;
                 self.state = State::Open;
             }
@@ -205,7 +241,15 @@ impl Row {
 
 impl Outbox {
     pub fn new(config: OutboxConfig) -> Outbox {
-        Outbox { config, rows: BTreeMap::new(), lanes: BTreeMap::new(), due: BTreeSet::new(), in_flight: 0 }
+        Outbox {
+            config,
+            rows: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            due: BTreeSet::new(),
+            in_flight: 0,
+            to_one: BTreeMap::new(),
+            gone: VecDeque::new(),
+        }
     }
 
     /// Deliveries that are still open.
@@ -226,10 +270,15 @@ impl Outbox {
         if row.state != State::Open || self.rows.contains_key(&id) {
             return;
         }
-        if self.rows.len() >= ROWS_MAX {
-            let error = format!("{ROWS_MAX} deliveries wait already");
-            let fact = OutboxFact::Dead { at: now.wall_ms, attempt: row.attempts, error: error.clone() };
-            self.decide(&mut row, fact, out);
+        let is_gone = row.delivery.receiver.as_ref().is_some_and(|receiver| self.gone.contains(receiver));
+        let refused = match self.rows.len() >= ROWS_MAX {
+            _ if is_gone => Some(HAS_GONE.to_owned()),
+            true => Some(format!("{ROWS_MAX} deliveries wait already")),
+            false => None,
+        };
+        if let Some(error) = refused {
+            let (at, attempt) = (now.wall_ms, row.attempts);
+            self.decide(&mut row, OutboxFact::Dead { at, attempt, error: error.clone(), gone: false }, out);
             out.push(Effect::Dead { id, error });
             return;
         }
@@ -244,6 +293,10 @@ impl Outbox {
                 heads.get(1).and_then(|second| Some((*second, self.rows.get(second)?)))
             {
                 self.due.remove(&(held.due, second));
+                let receiver = held.row.delivery.receiver.as_ref();
+                if let Some(to_one) = receiver.and_then(|receiver| self.to_one.get_mut(receiver)) {
+                    to_one.waiting.remove(&(held.due, second));
+                }
                 if held.in_flight {
                     return;
                 }
@@ -266,7 +319,15 @@ impl Outbox {
                 break;
             };
             self.due.remove(&(due, id));
-            let Some(held) = self.rows.get_mut(&id) else { continue };
+            let Some(held) = self.rows.get_mut(&id).filter(|held| !held.in_flight) else { continue };
+            if let Some(receiver) = &held.row.delivery.receiver {
+                let to_one = self.to_one.entry(receiver.clone()).or_default();
+                if to_one.in_flight >= TO_ONE_MAX {
+                    to_one.waiting.insert((due, id));
+                    continue;
+                }
+                to_one.in_flight += 1;
+            }
             held.in_flight = true;
             self.in_flight += 1;
             let attempt = held.row.attempts + 1;
@@ -279,18 +340,27 @@ impl Outbox {
         let Some(held) = self.rows.get_mut(&id).filter(is_awaited) else { return };
         held.in_flight = false;
         self.in_flight -= 1;
+        let receiver = held.row.delivery.receiver.clone();
+        if let Some(receiver) = &receiver {
+            self.answered(receiver);
+        }
+        let Some(held) = self.rows.get_mut(&id) else { return };
         let at = now.wall_ms;
-        let (error, is_final) = match outcome {
+        let (error, is_final, is_gone) = match outcome {
             Ok(reply) if (200..300).contains(&reply.status) => {
                 let fact = OutboxFact::Delivered { at, attempt, status: reply.status };
                 self.leave(id, fact, out);
                 out.push(Effect::Delivered { id });
                 return;
             }
-            Ok(reply) => (format!("the receiver answered {}", reply.status), reply.status == GONE),
+            Ok(reply) => {
+                let is_gone = reply.status == GONE;
+                (format!("the receiver answered {}", reply.status), is_gone, is_gone)
+            }
             // It would be the same request again.
-            Err(NoReply { class, message }) => (message, class == ErrorClass::Invalid),
+            Err(NoReply { class, message }) => (message, class == ErrorClass::Invalid, false),
         };
+        let is_final = is_final || receiver.as_ref().is_some_and(|receiver| self.gone.contains(receiver));
         let pause = usize::try_from(attempt - 1).ok().and_then(|place| self.config.retry_ms.get(place));
         match pause.filter(|_| !is_final) {
             Some(pause) => {
@@ -309,17 +379,61 @@ impl Outbox {
                 self.line_up(&lane);
             }
             None => {
-                self.leave(id, OutboxFact::Dead { at, attempt, error: error.clone() }, out);
+                let gone = receiver.filter(|_| is_gone);
+                let fact = OutboxFact::Dead { at, attempt, error: error.clone(), gone: gone.is_some() };
+                self.leave(id, fact, out);
                 out.push(Effect::Dead { id, error });
+                if let Some(receiver) = gone {
+                    self.goes(now, receiver, out);
+                }
             }
         }
+    }
+
+    /// There is room for one more request to it.
+    fn answered(&mut self, receiver: &str) {
+        let Some(to_one) = self.to_one.get_mut(receiver) else { return };
+        to_one.in_flight = to_one.in_flight.saturating_sub(1);
+        self.due.extend(to_one.waiting.pop_first());
+        if to_one.in_flight == 0 && to_one.waiting.is_empty() {
+            self.to_one.remove(receiver);
+        }
+    }
+
+    /// Nothing is sent to it any more: what waits for it is dead as well. What is under way still ends by itself.
+    fn goes(&mut self, now: Now, receiver: String, out: &mut Vec<Effect>) {
+        let of_it = |held: &Held| !held.in_flight && held.row.delivery.receiver.as_ref() == Some(&receiver);
+        let waiting = self.rows.iter().filter(|(_, held)| of_it(held));
+        let waiting: Vec<(DeliveryId, u32)> = waiting.map(|(id, held)| (*id, held.row.attempts)).collect();
+        for (id, attempt) in waiting {
+            let error = HAS_GONE.to_owned();
+            let fact = OutboxFact::Dead { at: now.wall_ms, attempt, error: error.clone(), gone: false };
+            self.leave(id, fact, out);
+            out.push(Effect::Dead { id, error });
+        }
+        self.remember_gone(receiver, out);
+    }
+
+    fn remember_gone(&mut self, receiver: String, out: &mut Vec<Effect>) {
+        if self.gone.contains(&receiver) {
+            return;
+        }
+        if self.gone.len() >= GONE_MAX {
+            out.extend(self.gone.pop_front().map(|receiver| Effect::Back { receiver }));
+        }
+        self.gone.push_back(receiver.clone());
+        out.push(Effect::Gone { receiver });
     }
 
     /// Nothing more is to be done for it; the next of its lane may go.
     fn leave(&mut self, id: DeliveryId, fact: OutboxFact, out: &mut Vec<Effect>) {
         out.push(Effect::Record { id, fact });
         let Some(held) = self.rows.remove(&id) else { return };
-        let Delivery { lane, sequence, .. } = *held.row.delivery;
+        self.due.remove(&(held.due, id));
+        let Delivery { lane, sequence, receiver, .. } = *held.row.delivery;
+        if let Some(to_one) = receiver.and_then(|receiver| self.to_one.get_mut(&receiver)) {
+            to_one.waiting.remove(&(held.due, id));
+        }
         if let Some(members) = self.lanes.get_mut(&lane) {
             members.remove(&(sequence, id));
             if members.is_empty() {
@@ -343,10 +457,15 @@ impl Machine for Outbox {
         match input {
             Input::Open(rows) => rows.into_iter().for_each(|row| self.open(now, row, out)),
             Input::Redrive(mut row) if row.state == State::Dead => {
+                if let Some(receiver) = row.delivery.receiver.as_ref().filter(|_| row.gone) {
+                    self.gone.retain(|gone| gone != receiver);
+                    out.push(Effect::Back { receiver: receiver.clone() });
+                }
                 self.decide(&mut row, OutboxFact::Redriven { at: now.wall_ms }, out);
                 self.open(now, row, out);
             }
             Input::Redrive(_) => {}
+            Input::Gone { receiver } => self.remember_gone(receiver, out),
             Input::Sent { id, attempt, outcome } => self.sent(now, id, attempt, outcome, out),
         }
         self.send_due(now, out);
@@ -365,6 +484,9 @@ impl Machine for Outbox {
         false
     }
 }
+
+const HAS_GONE: &str =
+    "its receiver answered 410 (gone) before; redrive the letter that got this answer to ask again";
 
 /// From 0 to 1, the same on every replay: a hash instead of dice.
 fn chance(id: DeliveryId, attempt: u32) -> f64 {

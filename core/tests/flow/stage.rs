@@ -106,6 +106,7 @@ pub fn spec(script: Script) -> RunSpec {
         complete_count: 0,
         parent: None,
         on_complete: None,
+        webhook: None,
     }
 }
 

@@ -152,6 +152,7 @@ fn machine(program: &Program, seed: u64) -> Said {
         complete_count: 0,
         parent: None,
         on_complete: None,
+        webhook: None,
     };
     let mut now = Now { tick: Tick(0), wall_ms: WALL_MS };
     let (mut run, mut facts) = Run::begin(now, spec);

@@ -381,7 +381,7 @@ impl MachineStage {
                 outbox::Effect::Delivered { id } => {
                     let _ = self.fate.disk.journal.delete(&Key::Delivery(id));
                 }
-                outbox::Effect::Dead { .. } => {}
+                outbox::Effect::Dead { .. } | outbox::Effect::Gone { .. } | outbox::Effect::Back { .. } => {}
             }
         }
     }

@@ -13,7 +13,7 @@ pub mod props;
 use crate::network::rest::{ApiReply, ApiRequest};
 use fate::Fault;
 use holdline_core::fact::Entry;
-use holdline_core::http::{Endpoint, Errand};
+use holdline_core::http::Errand;
 use holdline_core::{CallId, Now, Tick, WorkflowId};
 use std::time::Duration;
 
@@ -121,19 +121,13 @@ impl Asked {
     fn of(errand: &Errand, arrived: bool, taken: bool, status: Option<u16>) -> Asked {
         let (target, method, key) = match errand {
             Errand::Http(call) => {
-                let target = match &call.endpoint {
-                    Endpoint::Url(target)
-                    | Endpoint::OpenAi(target)
-                    | Endpoint::Salesforce(target)
-                    | Endpoint::Twilio(target)
-                    | Endpoint::Operator(target) => target,
-                };
+                let target = call.endpoint.target().to_owned();
                 let header = |wanted: &str| {
                     let found = call.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
                     found.map(|(_, value)| value.clone())
                 };
                 let key = call.signed_as.clone().or_else(|| header("idempotency-key"));
-                (target.clone(), call.method.as_str(), key)
+                (target, call.method.as_str(), key)
             }
             Errand::Mail(mail) => (mail.to.clone(), "MAIL", Some(mail.id.clone())),
         };

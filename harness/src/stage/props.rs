@@ -127,7 +127,7 @@ fn said(call: &HttpCall) -> Value {
         Endpoint::Url(url) if url.contains("actions") => {
             json!([{ "type": "talk", "option": { "text": "Fetched" } }])
         }
-        Endpoint::Url(_) | Endpoint::Operator(_) => json!({ "ok": true }),
+        Endpoint::Url(_) | Endpoint::Operator(_) | Endpoint::Webhook { .. } => json!({ "ok": true }),
     }
 }
 

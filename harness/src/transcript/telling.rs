@@ -6,7 +6,6 @@ use holdline_core::fact::{Entry, Fact, Key, OutboundFact, OutboxFact, ParentFact
 use holdline_core::flow::Run;
 use holdline_core::flow::fact::StepEnd;
 use holdline_core::flow::history::Outcome;
-use holdline_core::http::{Endpoint, HttpCall};
 use holdline_core::scene::RunOver;
 use holdline_core::{CallId, Now, RunId};
 use serde_json::Value;
@@ -27,17 +26,6 @@ struct Followed {
     run: Run,
     id: RunId,
     steps: Vec<(String, bool)>,
-}
-
-/// Whom a request asks.
-fn target(call: &HttpCall) -> &str {
-    match &call.endpoint {
-        Endpoint::Url(target)
-        | Endpoint::Operator(target)
-        | Endpoint::OpenAi(target)
-        | Endpoint::Salesforce(target)
-        | Endpoint::Twilio(target) => target,
-    }
 }
 
 impl Teller {
@@ -63,7 +51,7 @@ impl Teller {
             }
             Fact::Parent(_) => {}
             Fact::Outbox(OutboxFact::Owed { delivery }) => {
-                lines.push(format!("owes {}", target(&delivery.call)))
+                lines.push(format!("owes {}", delivery.call.endpoint.target()))
             }
             Fact::Outbox(OutboxFact::Delivered { .. }) => lines.push("delivered".to_owned()),
             Fact::Outbox(OutboxFact::Dead { error, .. }) => lines.push(format!("dead letter: {error}")),

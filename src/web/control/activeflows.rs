@@ -9,10 +9,12 @@ use holdline_core::RunId;
 use holdline_core::flow::outline::outline;
 use holdline_core::flow::script::ActionNode;
 use holdline_core::scene::{Command, Reference, ReferenceKind, Refused};
+use holdline_core::secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use url::Url;
 use uuid::Uuid;
 
 use crate::desk::{Found, Id, NewRun, admitted, words_of};
@@ -151,7 +153,7 @@ struct New<'b> {
     #[schemars(with = "Option<String>")]
     reference_type: Option<ReferenceKind>,
     reference_id: Option<String>,
-    /// Not available yet.
+    /// Who is sent the events of this activeflow, and of those that belong to it.
     webhook_uri: Option<String>,
 }
 
@@ -231,9 +233,6 @@ async fn begin(asked: Asked) -> Result<HttpResponse, Problem> {
         webhook_uri,
     } = asked.json()?;
     let desk = &asked.room.desk;
-    if webhook_uri.is_some() {
-        return Err(Problem::invalid("webhook_uri: not available yet"));
-    }
     let id = match id.as_deref().map(Uuid::parse_str) {
         None => Id::of_key(&asked)?,
         Some(Ok(id)) if id.is_nil() => Id::of_key(&asked)?,
@@ -255,12 +254,28 @@ async fn begin(asked: Asked) -> Result<HttpResponse, Problem> {
         kind: reference_type.unwrap_or(ReferenceKind::Api),
         id: reference_id.unwrap_or_default(),
     };
-    let run = desk.begin(NewRun { id, script, reference, variables, on_complete }).await?;
+    let webhook = webhook_uri.filter(|uri| !uri.is_empty()).map(|uri| receiver(&uri)).transpose()?;
+    let run = desk.begin(NewRun { id, script, reference, variables, on_complete, webhook }).await?;
     let mut view = view(&asked, run).await?;
     if let Some(view) = view.as_object_mut() {
         view.insert("dropped_variables".to_owned(), json!(dropped));
     }
     Ok(created(&format!("/v1/activeflows/{run}"), &view))
+}
+
+/// An address that events can be sent to. Whether it may be reached is judged when they are.
+fn receiver(uri: &str) -> Result<String, Problem> {
+    let wrong = |why: String| Problem::invalid(format!("webhook_uri: {why}"));
+    if uri.len() > URI_BYTES_MAX {
+        return Err(wrong(format!("expected at most {URI_BYTES_MAX} bytes, got {}", uri.len())));
+    }
+    let expected = "expected a URL such as \"https://example.com/events\"";
+    let url = Url::parse(uri).map_err(|error| wrong(format!("{expected}: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong(format!("{expected}, got a {}: URL", url.scheme())));
+    }
+    // No text of somebody else's may name a secret of ours.
+    Ok(secret::plain(uri).into_owned())
 }
 
 async fn forget(asked: Asked) -> Result<HttpResponse, Problem> {
@@ -364,6 +379,8 @@ fn present(id: Option<String>) -> Option<String> {
     id.filter(|id| !id.is_empty() && *id != Uuid::nil().to_string())
 }
 
+/// Longer addresses than servers take.
+const URI_BYTES_MAX: usize = 2048;
 pub(super) const STATUSES: [&str; 2] = ["running", "ended"];
 pub(super) const END_REASONS: [&str; 6] =
     ["completed", "stopped", "call_ended", "canceled", "failed", "limit"];

@@ -41,7 +41,8 @@ impl Action for WebhookSend {
             return Ok(Step::Wait { memory: Value::Null });
         }
         let lane = format!("{run} {uri}");
-        let delivery = Delivery { id, lane, sequence: step, owed_at: scene.now.wall_ms, call };
+        let owed_at = scene.now.wall_ms;
+        let delivery = Delivery { id, lane, sequence: step, owed_at, call, receiver: None };
         scene.ops.push(Op::Owe(Box::new(delivery)));
         Ok(Step::Done(Done::with(json!({ "delivery_id": id }))))
     }

@@ -10,12 +10,14 @@ struct House {
     facts: BTreeMap<DeliveryId, Vec<OutboxFact>>,
     sent: Vec<(DeliveryId, u32)>,
     dead: Vec<DeliveryId>,
+    gone: Vec<(String, bool)>,
 }
 
 fn delivery(lane: &str, sequence: u64) -> Box<Delivery> {
     let run = RunId(Uuid::from_u128(u128::from(lane.bytes().map(u64::from).sum::<u64>())));
     let call = HttpCall::new(Method::Post, Endpoint::Url(format!("http://{lane}")), 1000);
-    Box::new(Delivery { id: DeliveryId::of(run, sequence), lane: lane.into(), sequence, owed_at: WALL, call })
+    let id = DeliveryId::of(run, sequence);
+    Box::new(Delivery { id, lane: lane.into(), sequence, owed_at: WALL, call, receiver: None })
 }
 
 impl House {
@@ -28,7 +30,7 @@ impl House {
         let config = OutboxConfig { retry_ms: vec![5000, 300_000], jitter: 0.1 };
         let rows: Vec<Row> = facts.values().rev().filter_map(Row::fold).collect();
         let (sent, dead) = (Vec::new(), Vec::new());
-        let mut house = House { outbox: Outbox::new(config), now, facts, sent, dead };
+        let mut house = House { outbox: Outbox::new(config), now, facts, sent, dead, gone: Vec::new() };
         house.input(Input::Open(rows));
         house
     }
@@ -54,6 +56,8 @@ impl House {
                     assert_eq!(row.state, State::Delivered);
                 }
                 Effect::Dead { id, .. } => self.dead.push(id),
+                Effect::Gone { receiver } => self.gone.push((receiver, true)),
+                Effect::Back { receiver } => self.gone.push((receiver, false)),
             }
         }
     }
