@@ -1,4 +1,4 @@
-//! The server killed again and again: `cargo bench --bench kill -- [--rounds 200] [--calls 400] [--seed 1]`.
+//! The server killed again and again: `cargo bench --bench kill -- [--rounds 200] [--calls 800] [--seed 1]`.
 //!
 //! Everything that must hold is asserted; what is worth knowing is printed.
 
@@ -22,7 +22,7 @@ fn main() {
     };
     let count = |name: &str| number(name).map(|number| usize::try_from(number).expect("a count"));
     let rounds = count("--rounds").unwrap_or(200);
-    let calls = count("--calls").unwrap_or(rounds * 2);
+    let calls = count("--calls").unwrap_or(rounds * 4);
     let report = Kills { rounds, calls, seed: number("--seed").unwrap_or(1) }.live();
     println!("{report}");
     assert_eq!(report.rounds, rounds, "there are too few calls for so many kills");

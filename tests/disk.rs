@@ -29,6 +29,8 @@ tasks:
   - { type: variable_set, parameters: { key: rested, value: yes } }
   - { type: echo }
 ";
+/// Nobody comes back in time on a machine that is busy with other tests.
+const PATIENT: &str = "[calls]\nreturn_grace = \"10m\"\n";
 const VOLUME_MEGABYTES: u32 = 24;
 const FRAME: Duration = Duration::from_millis(20);
 /// Half a second without an echo would be heard by everybody.
@@ -164,7 +166,7 @@ async fn lives_through(home: &Home, environment: &[(&str, PathBuf)], fails: impl
 /// Killed while nothing can be written, and started again when everything can: what was acknowledged is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_the_middle_of_a_fault_it_has_everything_that_it_ever_acknowledged() {
-    let home = Home::new(&[("echo", ECHO), ("steps", STEPS)], "");
+    let home = Home::new(&[("echo", ECHO), ("steps", STEPS)], PATIENT);
     let Some(layer) = Layer::build(home.path(), &home.data()) else { return };
     let mut acknowledged: Vec<String> = Vec::new();
     for (round, error) in [Error::Io, Error::NoSpace, Error::Io].into_iter().enumerate() {
@@ -203,7 +205,7 @@ async fn killed_in_the_middle_of_a_fault_it_has_everything_that_it_ever_acknowle
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tail_that_is_torn_is_cut_at_the_start_and_said() {
-    let home = Home::new(&[("echo", ECHO)], "");
+    let home = Home::new(&[("echo", ECHO)], PATIENT);
     let mut server = home.serve();
     let asker = Asker::new(&server.public, None);
     for number in 0..50 {

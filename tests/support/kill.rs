@@ -81,6 +81,8 @@ tasks:
 const MAIN_STEPS: [&str; 4] = ["before", "told", "pause", "after"];
 /// Of what a call sends over its wire in one direction, at least: so many pieces are shared out between the kills.
 const PIECES_OF_A_CALL: u64 = 40;
+/// A kill comes within what so many calls send.
+const CALLS_OF_A_ROUND: u64 = 2;
 /// A call begins when the one before it has lived through so many things.
 const LIVED_MAX: u64 = 4;
 /// Turns of the scheduler between a piece and the kill, so that kills also fall between a write and its answer.
@@ -185,7 +187,7 @@ impl Kills {
                 stories
             }
         });
-        let pieces = PIECES_OF_A_CALL * u64::try_from(self.calls / self.rounds.max(1)).unwrap().max(1);
+        let pieces = PIECES_OF_A_CALL * CALLS_OF_A_ROUND;
         let mut rounds = 0;
         for _ in 0..self.rounds {
             let strike = Strike {

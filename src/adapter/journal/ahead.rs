@@ -11,7 +11,7 @@
 //! length of its key (2), that of its value (4, or [`REMOVED`]), key and value. Numbers are little-endian.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -21,6 +21,8 @@ const NAMES: [&str; 2] = ["ahead-0", "ahead-1"];
 const HEADER_BYTES: usize = 16;
 /// A row that is taken away has this instead of a length.
 const REMOVED: u32 = u32::MAX;
+/// A disk with less room than this is full.
+const FREE_BYTES_LEAST: u64 = 1024 * 1024;
 /// Frames that nobody waits for are kept in memory until somebody does, or until they are so many bytes.
 const LAZY_BYTES_MAX: usize = 64 * 1024;
 
@@ -162,6 +164,7 @@ impl Ahead {
             return Ok(());
         }
         let half = &self.halves[self.at];
+        has_room(&half.file)?;
         let length = u64::try_from(self.unsynced.len()).unwrap_or(u64::MAX);
         half.file.write_all_at(&self.unsynced, half.end.saturating_sub(length))?;
         half.file.sync_data()?;
@@ -200,6 +203,19 @@ fn open_half(path: &Path) -> io::Result<Half> {
         file.sync_all()?;
     }
     Ok(Half { file, end: 0, newest: 0 })
+}
+
+/// The log has its room, but what is in it must find one in the store as well: on a full disk nothing is taken.
+pub fn has_room(file: &File) -> io::Result<()> {
+    let volume = rustix::fs::fstatvfs(file)?;
+    let free = volume.f_bavail.saturating_mul(volume.f_frsize);
+    if free >= FREE_BYTES_LEAST {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        ErrorKind::StorageFull,
+        format!("expected {FREE_BYTES_LEAST} bytes free on the disk at least, found {free}"),
+    ))
 }
 
 fn encode(number: u64, rows: &Rows) -> Option<Vec<u8>> {
