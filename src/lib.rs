@@ -1,5 +1,6 @@
 //! Holdline: the call-session runtime. This crate is where it runs: configuration, listeners, command line.
 
+pub mod action;
 pub mod adapter;
 pub mod builder;
 pub mod calls;
@@ -12,6 +13,7 @@ mod metrics;
 pub mod placing;
 pub mod runtime;
 pub mod serve;
+pub mod speech;
 pub mod telemetry;
 mod trace;
 pub mod web;
