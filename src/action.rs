@@ -4,9 +4,9 @@
 //! it *decides*, in [`Action::begin`] and [`Action::resume`], and answers with a [`Step`]. It never does anything by
 //! itself: what it wants from the world it asks a service of your program for ([`Scene::ask`]), or another system
 //! ([`Scene::fetch`]). So it is performed by the server, by a test in no time at all, and again after a crash, by the
-//! same code:
+//! same code (`tests/library.rs` runs this):
 //!
-//! ```
+//! ```rust,ignore
 #![doc = include_str!("../examples/custom_action.rs")]
 //! ```
 //!

@@ -87,6 +87,8 @@ pub struct Inventory {
     pub workflows: usize,
 }
 
+/// A running Holdline: its actors, its routes, its journal. [`Runtime::builder`] starts one; it lives on the thread, and
+/// in the actix system, that it was started on. Two of them know nothing of each other.
 pub struct Runtime {
     door: Arc<Door>,
     calls: Addr<CallRegistry>,
@@ -366,6 +368,7 @@ impl Runtime {
         self.door.tally.sockets.none().await;
     }
 
+    #[doc(hidden)]
     pub fn door(&self) -> &Arc<Door> {
         &self.door
     }

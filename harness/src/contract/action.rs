@@ -67,7 +67,7 @@ fn read(subject: &Subject<'_>) -> Script {
 
 fn it_begins_and_comes_to_its_end(subject: &Subject<'_>, script: &Arc<Script>, kind: ReferenceKind) -> House {
     let mut house = House::new(subject, script, kind);
-    house.to_its_end();
+    house.come_to_the_end();
     let over = house.over();
     assert_eq!(over.reason, EndReason::Completed, "left alone, it ends well: {over:?}");
     house
@@ -83,7 +83,7 @@ fn it_survives_a_crash_at_every_point(
     for written in 1..plain.facts.len() {
         let mut house = House::new(subject, script, kind);
         house.dies_at = Some(written);
-        house.to_its_end();
+        house.come_to_the_end();
         let (came, wanted) = (house.over(), plain.over());
         let after = format!("after a crash behind fact {written}, {:?}", plain.facts.get(written - 1));
         assert_eq!((came.reason, &came.outputs), (wanted.reason, &wanted.outputs), "{after}");
@@ -99,7 +99,7 @@ fn it_fails_well(subject: &Subject<'_>, script: &Arc<Script>, kind: ReferenceKin
     for class in CLASSES.into_iter().filter(|_| !plain.asked.is_empty()) {
         let mut house = House::new(subject, script, kind);
         house.all_fail = Some(class);
-        house.to_its_end();
+        house.come_to_the_end();
         let over = house.over();
         let told =
             over.reason != EndReason::Failed || over.detail.as_ref().is_some_and(|why| !why.is_empty());
@@ -153,7 +153,7 @@ fn it_stops_when_it_is_told_to(
                 "in turn {turn}: cut short, it takes longer than {STOPS_WITHIN:?}"
             );
         }
-        house.to_its_end();
+        house.come_to_the_end();
     }
 }
 
@@ -223,7 +223,7 @@ impl House {
             .unwrap_or_else(|| panic!("after {} turns it is not over: {:?}", self.turns, self.needs))
     }
 
-    fn to_its_end(&mut self) {
+    fn come_to_the_end(&mut self) {
         while self.run.over().is_none() && self.turns < TURNS_MAX {
             self.next();
         }
