@@ -27,8 +27,10 @@
 
 pub use holdline_actors::port::service::{Failed, Service};
 pub use holdline_core::document::Verb;
+pub use holdline_core::flow::Vocabulary;
 pub use holdline_core::flow::action::{Action, Done, Fault, Happened, Parameters, Road, Scene, Step, Want};
 pub use holdline_core::flow::declare::{Declared, Kind, Parameter, Shape};
+pub use holdline_core::flow::schema::schema_of;
 pub use holdline_core::flow::trigger::Declared as Trigger;
 pub use holdline_core::flow::vocabulary::Unfit;
 pub use holdline_core::http::ServiceCall;
