@@ -1,24 +1,33 @@
 //! How an own program starts a [`Runtime`]: everything as the configuration says, and any part of it replaced.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdline_actors::door::FlowBook;
+use holdline_actors::port;
 use holdline_actors::port::audio::Audio;
 use holdline_actors::port::http::World;
 use holdline_actors::port::journal::{Journal, JournalError};
 use holdline_actors::port::recording::Recordings;
+use holdline_actors::port::service::Service;
 use holdline_core::WorkflowId;
+use holdline_core::flow::Vocabulary;
+use holdline_core::flow::action::Action;
 use holdline_core::flow::diagnostic::Report;
+use holdline_core::flow::script::Script;
+use holdline_core::flow::trigger::Declared as Trigger;
+use holdline_core::flow::vocabulary::Unfit;
 
-use crate::adapter::audio::AudioPort;
+use crate::adapter::audio::{AudioPort, voice};
 use crate::adapter::http::HttpPort;
 use crate::adapter::instance::{InstanceKeyError, instance_key};
 use crate::adapter::journal::OpenError;
 use crate::adapter::recordings::DiskRecordings;
+use crate::adapter::services::WithServices;
 use crate::adapter::world::OtherSystems;
-use crate::config::{Config, PublicUrl, Speech};
+use crate::config::{self, Config, PublicUrl};
 use crate::flows::FlowLibrary;
 use crate::runtime::{Parts, Runtime, journal, recordings_folder};
 use crate::serve::{self, TunnelError};
@@ -37,6 +46,9 @@ pub struct Builder {
     audio: Option<Arc<dyn Audio>>,
     recordings: Option<Arc<dyn Recordings>>,
     world: Option<Arc<dyn World>>,
+    speech: Option<Arc<dyn port::speech::Speech>>,
+    vocabulary: Result<Vocabulary, Unfit>,
+    services: BTreeMap<String, Arc<dyn Service>>,
 }
 
 /// Where a runtime's workflows come from: a folder (anything that is a path), or a book of your own.
@@ -110,6 +122,9 @@ pub enum NotStarted {
         /// The id of both.
         workflow: WorkflowId,
     },
+    /// An action or a trigger of one's own does not fit into the language.
+    #[error("an action or a trigger of your own can't be taken in: {0}")]
+    Unfit(#[from] Unfit),
     /// Workflows given as texts need the library of a folder beside them, which a book of one's own is not.
     #[error(
         "`.flow(…)` and a book of your own exclude each other: put the workflow \"{workflow}\" into the book"
@@ -131,6 +146,9 @@ impl Builder {
             audio: None,
             recordings: None,
             world: None,
+            speech: None,
+            vocabulary: Ok(Vocabulary::default()),
+            services: BTreeMap::new(),
         }
     }
 
@@ -162,7 +180,7 @@ impl Builder {
         self
     }
 
-    /// All sound of your own: files, addresses, speech, tones. For a voice alone there is a smaller way.
+    /// All sound of your own: files, addresses, speech, tones. For a voice alone there is [`Builder::speech`].
     pub fn audio(mut self, audio: impl Audio + 'static) -> Builder {
         self.audio = Some(Arc::new(audio));
         self
@@ -177,6 +195,32 @@ impl Builder {
     /// How workflows reach other systems: HTTP, mail, the phone network's REST API.
     pub fn world(mut self, world: impl World + 'static) -> Builder {
         self.world = Some(Arc::new(world));
+        self
+    }
+
+    /// A voice of your own, instead of `[speech] voice`: workflows' `talk` is heard on the stream. Sounds are cached;
+    /// `holdline_harness::contract::speech` says whether it keeps what every voice must keep.
+    pub fn speech(mut self, speech: impl port::speech::Speech + 'static) -> Builder {
+        self.speech = Some(Arc::new(speech));
+        self
+    }
+
+    /// An action of your own: documents may name it as they name any other. See [`crate::action`].
+    pub fn action(mut self, action: impl Action + 'static) -> Builder {
+        self.vocabulary = self.vocabulary.and_then(|words| words.with_action(action));
+        self
+    }
+
+    /// A trigger of your own: documents may name it, and [`Runtime::fire`] starts those that do.
+    pub fn trigger(mut self, trigger: &'static Trigger) -> Builder {
+        self.vocabulary = self.vocabulary.and_then(|words| words.with_trigger(trigger));
+        self
+    }
+
+    /// What an action of your own may ask ([`Scene::ask`](crate::action::Scene::ask)), by name: an `async` closure, or a
+    /// type that is a [`Service`].
+    pub fn service(mut self, name: impl Into<String>, service: impl Service + 'static) -> Builder {
+        self.services.insert(name.into(), Arc::new(service));
         self
     }
 
@@ -203,19 +247,22 @@ impl Builder {
 
     /// The parts that were given, and those that the configuration asks for.
     fn parts(self) -> Result<(Config, Parts), NotStarted> {
-        let Builder { mut config, flows, documents, journal: own_journal, audio, recordings, world, .. } =
-            self;
+        let Builder { mut config, flows, documents, journal: own_journal, audio, recordings, .. } = self;
+        let Builder { world, speech, vocabulary, services, .. } = self;
+        let vocabulary = Arc::new(vocabulary?);
         // First of all, because it locks the folder.
         let journal = match own_journal {
             Some(journal) => journal,
             None => journal(&config)?,
         };
-        let (book, library) = shelve(&mut config, flows, documents)?;
+        let (book, library) = shelve(&mut config, &vocabulary, flows, documents)?;
         let http = Arc::new(HttpPort::new(&config.http));
         let audio = audio.unwrap_or_else(|| {
             // A book of one's own has no folder: files are looked for where the configuration says.
-            let folders = library.clone().unwrap_or_else(|| Arc::new(FlowLibrary::without_folder(&config)));
-            Arc::new(AudioPort::new(&config, folders, http.clone()))
+            let none = || Arc::new(FlowLibrary::without_folder(&config, vocabulary.clone()));
+            let folders = library.clone().unwrap_or_else(none);
+            let voice = speech.clone().unwrap_or_else(|| voice(&config, http.clone()));
+            Arc::new(AudioPort::with_voice(&config, folders, http.clone(), voice))
         });
         let folder = recordings_folder(&config);
         let recordings = match recordings {
@@ -226,8 +273,9 @@ impl Builder {
             },
         };
         let world = world.unwrap_or_else(|| Arc::new(OtherSystems::new(&config, http, folder)));
+        let world: Arc<dyn World> = Arc::new(WithServices::new(services, world));
         let instance_key = instance_key(&config.journal.path)?;
-        let local_speech = config.speech != Speech::Network;
+        let local_speech = speech.is_some() || config.speech != config::Speech::Network;
         let parts = Parts { book, library, audio, recordings, journal, world, instance_key, local_speech };
         Ok((config, parts))
     }
@@ -238,6 +286,7 @@ type Shelf = (Arc<dyn FlowBook>, Option<Arc<FlowLibrary>>);
 
 fn shelve(
     config: &mut Config,
+    vocabulary: &Arc<Vocabulary>,
     flows: Option<Flows>,
     documents: Vec<(WorkflowId, String)>,
 ) -> Result<Shelf, NotStarted> {
@@ -245,17 +294,17 @@ fn shelve(
         Some(Flows::Book(book)) => {
             return match documents.into_iter().next() {
                 Some((workflow, _)) => Err(NotStarted::FlowBesideBook { workflow }),
-                None => Ok((book, None)),
+                None => Ok((Arc::new(InWords { book, vocabulary: vocabulary.clone() }), None)),
             };
         }
         None if !documents.is_empty() => {
             config.flows.reload = false;
-            FlowLibrary::without_folder(config)
+            FlowLibrary::without_folder(config, vocabulary.clone())
         }
-        None => FlowLibrary::load(config),
+        None => FlowLibrary::load_in(config, vocabulary.clone()),
         Some(Flows::Folder(folder)) => {
             config.flows.dir = folder;
-            FlowLibrary::load(config)
+            FlowLibrary::load_in(config, vocabulary.clone())
         }
     });
     if let Some((workflow, _)) = documents.iter().find(|(id, _)| library.is_file(id)) {
@@ -265,6 +314,26 @@ fn shelve(
         return Err(NotStarted::Flow { workflow, report });
     }
     Ok((library.clone(), Some(library)))
+}
+
+/// A book of one's own, with the words that the builder was told.
+struct InWords {
+    book: Arc<dyn FlowBook>,
+    vocabulary: Arc<Vocabulary>,
+}
+
+impl FlowBook for InWords {
+    fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
+        self.book.find(id)
+    }
+
+    fn scripts(&self) -> Vec<Arc<Script>> {
+        self.book.scripts()
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
 }
 
 impl From<PathBuf> for Flows {

@@ -2,6 +2,7 @@
 //! is decided is decided there.
 
 mod calls;
+mod firing;
 mod flows;
 mod grammar;
 mod letters;

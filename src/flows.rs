@@ -16,7 +16,7 @@ use holdline_core::flow::diagnostic::{Code, Diagnostic, Place, Report, Severity}
 use holdline_core::flow::parse::{self, Language, Parsed, Spans};
 use holdline_core::flow::script::{Defaults, Retry, Script};
 use holdline_core::flow::source::{Mark, TEXT_BYTES_MAX};
-use holdline_core::flow::{action, check};
+use holdline_core::flow::{Vocabulary, check};
 use holdline_core::limit::Limits;
 
 use crate::config::{self, Config};
@@ -38,6 +38,7 @@ pub struct FlowLibrary {
     limits: Limits,
     defaults: Defaults,
     timezone: String,
+    vocabulary: Arc<Vocabulary>,
     in_force: RwLock<Arc<BTreeMap<WorkflowId, InForce>>>,
     /// Also makes loads wait for each other.
     shelf: Mutex<Shelf>,
@@ -95,24 +96,30 @@ struct Document {
 impl FlowLibrary {
     /// Reads the folder. What is wrong in it is logged, and can be asked for; the rest is in force.
     pub fn load(config: &Config) -> FlowLibrary {
-        let library = FlowLibrary::empty(config);
+        FlowLibrary::load_in(config, Arc::default())
+    }
+
+    /// As [`FlowLibrary::load`], in words of one's own.
+    pub fn load_in(config: &Config, vocabulary: Arc<Vocabulary>) -> FlowLibrary {
+        let library = FlowLibrary::empty(config, vocabulary);
         library.reload();
         library
     }
 
     /// For workflows that are all handed in: nobody misses the folder.
-    pub fn without_folder(config: &Config) -> FlowLibrary {
-        let library = FlowLibrary::empty(config);
+    pub fn without_folder(config: &Config, vocabulary: Arc<Vocabulary>) -> FlowLibrary {
+        let library = FlowLibrary::empty(config, vocabulary);
         library.shelf().lost = true;
         library
     }
 
-    fn empty(config: &Config) -> FlowLibrary {
+    fn empty(config: &Config, vocabulary: Arc<Vocabulary>) -> FlowLibrary {
         FlowLibrary {
             dir: config.flows.dir.clone(),
             limits: config.limits.clone(),
             defaults: defaults(config),
             timezone: config.flows.timezone.clone(),
+            vocabulary,
             in_force: RwLock::default(),
             shelf: Mutex::default(),
         }
@@ -217,14 +224,14 @@ impl FlowLibrary {
         true
     }
 
+    /// What its documents may say.
+    pub(crate) fn language(&self) -> Language<'_> {
+        self.vocabulary.configured(&self.limits, &self.defaults, &self.timezone)
+    }
+
     /// Each file's document; unchanged ones are not read again.
     fn read(&self, stamped: Vec<(PathBuf, Stamp)>, shelf: &Shelf) -> Vec<(PathBuf, Stamp, Arc<Document>)> {
-        let (actions, limits) = (action::declared(), &self.limits);
-        let language = Language {
-            defaults: &self.defaults,
-            timezone: &self.timezone,
-            ..Language::new(&actions, action::LATER, limits)
-        };
+        let language = self.language();
         let read = |(file, stamp): (PathBuf, Stamp)| {
             let old = shelf.documents.get(&file).filter(|old| old.stamp == stamp);
             let document = match old {
@@ -289,18 +296,21 @@ impl FlowBook for FlowLibrary {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
         self.in_force().get(id).map(|flow| flow.script.clone())
     }
+
+    fn scripts(&self) -> Vec<Arc<Script>> {
+        FlowLibrary::scripts(self)
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
 }
 
 /// Everything there is to say about these workflow files. They may name each other, and the workflows of the
 /// configured folder.
 pub fn check_documents(files: &[PathBuf], config: &Config) -> Report {
-    let actions = action::declared();
     let defaults = defaults(config);
-    let language = Language {
-        defaults: &defaults,
-        timezone: &config.flows.timezone,
-        ..Language::new(&actions, action::LATER, &config.limits)
-    };
+    let language = Vocabulary::standard().configured(&config.limits, &defaults, &config.flows.timezone);
     let read = |files: &[PathBuf]| -> Vec<Document> {
         files.iter().map(|file| Document::read(&language, file)).collect()
     };
@@ -322,7 +332,7 @@ pub fn check_documents(files: &[PathBuf], config: &Config) -> Report {
 }
 
 /// `[retry]` and `[http] timeout`, as scripts keep them.
-fn defaults(config: &Config) -> Defaults {
+pub(crate) fn defaults(config: &Config) -> Defaults {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let config::Retry { attempts, initial, factor, max } = config.retry;
     Defaults {

@@ -206,6 +206,7 @@ impl World for CountedWorld {
     fn perform(&self, errand: Errand) -> BoxFuture<'static, Outcome> {
         let to = match &errand {
             Errand::Mail(_) => "mail",
+            Errand::Service(_) => "service",
             Errand::Http(call) => match &call.endpoint {
                 Endpoint::Url(_) => "web",
                 Endpoint::OpenAi(_) => "openai",

@@ -136,7 +136,7 @@ impl Placing {
 }
 
 /// A wish's name from the key under which it is repeated, so that a process that has never heard of it finds it.
-fn derived(key: &[u8]) -> Uuid {
+pub(crate) fn derived(key: &[u8]) -> Uuid {
     let digest = Sha256::digest(key);
     let mut bytes = [0; 16];
     for (byte, hashed) in bytes.iter_mut().zip(digest) {

@@ -56,6 +56,7 @@ use crate::placing::Placing;
 use crate::trace::{self, Traces};
 use crate::web::auth::Tokens;
 use crate::web::control::{self, Room};
+use crate::web::problem::Problem;
 use crate::web::public::{self, Public};
 
 /// What a runtime is made of; each part can be another one's own.
@@ -86,6 +87,8 @@ pub struct Inventory {
     pub workflows: usize,
 }
 
+/// A running Holdline: its actors, its routes, its journal. [`Runtime::builder`] starts one; it lives on the thread, and
+/// in the actix system, that it was started on. Two of them know nothing of each other.
 pub struct Runtime {
     door: Arc<Door>,
     calls: Addr<CallRegistry>,
@@ -212,7 +215,7 @@ impl Runtime {
             clock,
             mint,
             book: door.book.clone(),
-            grammar: Grammar::new(config, parts.library.clone()),
+            grammar: Grammar::new(config, door.book.clone(), parts.library.clone()),
             placing,
             storing: Arc::default(),
         };
@@ -303,6 +306,21 @@ impl Runtime {
         Calls::new(self.room.clone())
     }
 
+    /// What a trigger of your own has noticed ([`Builder::trigger`]) starts every workflow in force that names it and
+    /// whose parameters `wants` accepts. Its actions find `event` under the trigger's name: `${lead.email}`.
+    ///
+    /// `key` names what has happened: told once more, also after a restart, it starts nothing twice, for as long as
+    /// the first activeflow is kept (`[journal] retention`). What comes back are the ids of those activeflows.
+    pub async fn fire(
+        &self,
+        trigger: &str,
+        key: &str,
+        event: serde_json::Value,
+        wants: impl Fn(&serde_json::Map<String, serde_json::Value>) -> bool,
+    ) -> Result<Vec<holdline_core::RunId>, Problem> {
+        self.room.desk.fire(trigger, key, &event, wants).await
+    }
+
     /// Places calls.
     pub fn placing(&self) -> &Placing {
         &self.room.desk.placing
@@ -350,6 +368,7 @@ impl Runtime {
         self.door.tally.sockets.none().await;
     }
 
+    #[doc(hidden)]
     pub fn door(&self) -> &Arc<Door> {
         &self.door
     }

@@ -6,17 +6,27 @@ mod support;
 #[path = "../examples/embed.rs"]
 mod embed;
 
+#[allow(dead_code)]
+#[path = "../examples/custom_action.rs"]
+mod custom_action;
+
+#[path = "../examples/test_my_flow.rs"]
+mod test_my_flow;
+
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use futures::future::BoxFuture;
+use holdline::action::{ErrorClass, Failed, Parameter, ServiceCall, Shape, Trigger};
 use holdline::config::PublicUrl;
+use holdline::speech::{Saying, Speech, Spoken};
 use holdline::{Call, Code, Config, NotStarted, Runtime};
 use holdline_harness::network::real::{Network, Story, place};
 use holdline_harness::network::{Experience, LineConfig, Script, Status};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use support::until;
 
 /// A program such as `examples/embed.rs`.
@@ -180,4 +190,127 @@ async fn what_cannot_start_says_what_to_do() {
     std::fs::write(folder.path().join("file"), "").unwrap();
     let refusal = refused(Runtime::builder(config(&folder.path().join("file")))).await;
     assert!(refusal.to_string().contains("[journal] path"), "{refusal}");
+}
+
+#[test]
+fn the_examples_go_as_they_say() {
+    custom_action::main();
+    test_my_flow::main();
+}
+
+const LEADS: &str = r#"
+triggers: [{ type: acme/lead, name: lead, parameters: { region: north } }]
+tasks: [{ type: acme/lookup, parameters: { number: "${lead.number}" } }]
+"#;
+
+static LEAD: Trigger = Trigger::new("acme/lead", "A lead came in.").parameters(&[Parameter::required(
+    "region",
+    Shape::Text,
+    "Of whom.",
+)]);
+
+#[actix_rt::test]
+async fn own_actions_triggers_and_voices_work_in_the_server_and_nothing_is_asked_under_two_keys() {
+    Network::new().unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let (asked, spoken) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    let book = asked.clone();
+    // The first answer of each kind is lost.
+    let customers = move |call: ServiceCall| {
+        let mut book = book.lock().unwrap();
+        let again = book.contains(&call.idempotency_key);
+        book.push(call.idempotency_key.clone());
+        async move {
+            match again {
+                true => custom_action::customers(call).await,
+                false => Err(Failed::unavailable("not now")),
+            }
+        }
+    };
+    let mut config = Config::default();
+    config.journal.path = data.path().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let runtime = Runtime::builder(config)
+        .origin(origin.as_str())
+        .action(custom_action::LookUp)
+        .service("customers", customers)
+        .trigger(&LEAD)
+        .speech(Hum(spoken.clone()))
+        .flow("greeting", GREETING)
+        .flow("leads", LEADS)
+        .start()
+        .await
+        .unwrap();
+    let routes = runtime.configure_public();
+    let server = actix_web::HttpServer::new(move || actix_web::App::new().configure(routes.clone()));
+    let server = server.on_connect(holdline::on_connect).workers(1).disable_signals();
+    let server = server.listen(listener).unwrap().run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+
+    let line = LineConfig::new(format!("{origin}/webhooks/greeting"), "own");
+    let story = place(line, Script::default(), |_, _| ()).await.unwrap();
+    assert_eq!(story.status, Status::Completed);
+    assert_eq!(*spoken.lock().unwrap(), ["Hello, Ada."], "{:?}", story.lived);
+    let heard = story.lived.iter().find_map(|(_, lived)| match lived {
+        Experience::HearsAudio { ms, .. } => Some(*ms),
+        _ => None,
+    });
+    assert!(heard.is_some_and(|ms| (450..=550).contains(&ms)), "{:?}", story.lived);
+    let keys = std::mem::take(&mut *asked.lock().unwrap());
+    assert!(keys.len() == 2 && keys[0] == keys[1], "an attempt and another one are the same wish: {keys:?}");
+
+    let lead = json!({ "number": "+14155550100" });
+    let north = |parameters: &Map<String, Value>| parameters["region"] == "north";
+    let begun = runtime.fire("acme/lead", "lead 7", lead.clone(), north).await.unwrap();
+    assert_eq!(begun.len(), 1);
+    until("the question", async || (!asked.lock().unwrap().is_empty()).then_some(())).await;
+    assert_eq!(runtime.fire("acme/lead", "lead 7", lead.clone(), north).await.unwrap(), begun);
+    assert_ne!(runtime.fire("acme/lead", "lead 8", lead.clone(), north).await.unwrap(), begun);
+    assert!(runtime.fire("acme/lead", "lead 9", lead.clone(), |_| false).await.unwrap().is_empty());
+    assert_eq!(runtime.fire("acme/order", "1", lead, north).await.unwrap_err().code(), Code::InvalidRequest);
+    until("the end", async || (runtime.inventory().await.workflows == 0).then_some(())).await;
+    let keys = asked.lock().unwrap().clone();
+    let each = |of: &str| keys.iter().filter(|key| key.starts_with(of)).count();
+    assert_eq!(each(&begun[0].to_string()), 2, "told twice, done once (and tried twice): {keys:?}");
+    handle.stop(true).await;
+}
+
+const GREETING: &str = r#"
+media: always
+tasks:
+  - type: acme/lookup
+    name: customer
+    parameters: { number: "${call.from}" }
+    retry: { attempts: 2, initial: 50ms }
+  - { type: talk, parameters: { text: "Hello, ${customer.name}." } }
+"#;
+
+/// Hums for half a second, whatever it is to say.
+struct Hum(Arc<Mutex<Vec<String>>>);
+
+impl Speech for Hum {
+    fn speak(&self, saying: Saying) -> BoxFuture<'static, Result<Spoken, (ErrorClass, String)>> {
+        self.0.lock().unwrap().push(saying.text);
+        let hum = (0..4000).map(|at| if at % 20 < 10 { 0x90 } else { 0x10 }).collect();
+        Box::pin(std::future::ready(Ok(Spoken::Ulaw(hum))))
+    }
+}
+
+#[actix_rt::test]
+async fn what_an_action_of_ones_own_declares_is_checked() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.journal.path = data.path().to_owned();
+    let builder = Runtime::builder(config).action(custom_action::LookUp);
+    let started = builder.flow("a", "tasks:\n  - { type: acme/lookup, parameters: { nubmer: x } }\n");
+    let Err(refusal) = started.start().await else { panic!("it has started") };
+    let said = refusal.to_string();
+    assert!(said.contains("nubmer") && said.contains("number"), "{said}");
+    let mut config = Config::default();
+    config.journal.path = data.path().join("other");
+    let twice = Runtime::builder(config).action(custom_action::LookUp).action(custom_action::LookUp);
+    let Err(refusal) = twice.start().await else { panic!("it has started") };
+    assert!(refusal.to_string().contains("\"acme/lookup\" is taken"), "{refusal}");
 }

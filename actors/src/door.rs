@@ -12,6 +12,7 @@ use actix::Addr;
 use holdline_core::call::begin::{NewCall, new_call_with};
 use holdline_core::call::{Answer, Request, StreamNo};
 use holdline_core::document::{Ending, Links, Plan};
+use holdline_core::flow::Vocabulary;
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::rate::RateLimit;
@@ -40,6 +41,16 @@ const TRIES: u32 = 3;
 /// Workflows by id, in the version that is in force.
 pub trait FlowBook: Send + Sync {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>>;
+
+    /// All of them, for triggers of one's own; a book that has no list has none that they start.
+    fn scripts(&self) -> Vec<Arc<Script>> {
+        Vec::new()
+    }
+
+    /// The words that they are written in.
+    fn vocabulary(&self) -> &Vocabulary {
+        Vocabulary::standard()
+    }
 }
 
 /// The book, as runs look into it.
@@ -58,6 +69,10 @@ impl fmt::Debug for Shelves {
 impl Flows for Shelves {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
         self.0.find(id)
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        self.0.vocabulary()
     }
 }
 

@@ -171,6 +171,23 @@ pub enum Content {
 pub enum Errand {
     Http(Box<HttpCall>),
     Mail(Box<Mail>),
+    /// A service of the program that holds the runtime.
+    Service(Box<ServiceCall>),
+}
+
+/// What an action of one's own asks of a service in its own program.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ServiceCall {
+    /// The name under which the program has registered it.
+    pub service: String,
+    /// What the action asks.
+    pub request: Value,
+    /// The same for every attempt and restart of a step, another for every other one: by this the service knows that it
+    /// was asked before, and does nothing twice.
+    pub idempotency_key: String,
+    /// Nobody waits for longer.
+    pub timeout_ms: u64,
 }
 
 /// Why there is no answer. The message holds no secret.

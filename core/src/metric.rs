@@ -268,7 +268,7 @@ const REFUSAL_CODES: &[&str] = &[
 ];
 pub const LISTENERS: &[&str] = &["public", "control"];
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "other"];
-const OTHERS: &[&str] = &["web", "openai", "salesforce", "twilio", "operator", "mail"];
+const OTHERS: &[&str] = &["web", "openai", "salesforce", "twilio", "operator", "mail", "service"];
 /// An answer by its status, a mail that was sent, or the class of the error that there was instead.
 const OUTGOING_ENDS: &[&str] = &[
     "1xx",

@@ -5,10 +5,14 @@
 
 pub mod contract;
 pub mod network;
+pub mod own;
 pub mod play;
 pub mod report;
 pub mod sim;
 pub mod stage;
+pub mod story;
 pub mod transcript;
 
+pub use own::Own;
 pub use report::{Options, Outcome, Report, perform_file, perform_text};
+pub use story::{Story, Told, Untold};

@@ -1,5 +1,6 @@
 //! Performs stories and compares them with what they foretell: what `holdline test` does.
 
+use crate::own::Own;
 use crate::play::{Play, play};
 use crate::stage::machine::MachineStage;
 use crate::transcript::{Transcript, diff};
@@ -50,13 +51,18 @@ impl Report {
 
 /// Performs one file. Workflows that it names are looked for beside it.
 pub fn perform_file(file: &Path, options: Options) -> Report {
+    perform_file_with(file, options, &Own::default())
+}
+
+/// As [`perform_file`], with what a program brings along.
+pub fn perform_file_with(file: &Path, options: Options, own: &Own) -> Report {
     let report = |outcome, lasted| Report { file: file.to_owned(), outcome, lasted };
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(why) => return report(Outcome::Broken(why.to_string()), Duration::ZERO),
     };
     let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
-    let (came, play) = match perform_text(&text, &folder, options.stage) {
+    let (came, play) = match perform_text_with(&text, &folder, options.stage, own) {
         Ok(performed) => performed,
         Err(why) => return report(Outcome::Broken(why), Duration::ZERO),
     };
@@ -78,14 +84,24 @@ pub fn perform_file(file: &Path, options: Options) -> Report {
 
 /// The story as it came out, and everything that was written down.
 pub fn perform_text(text: &str, folder: &Path, on: On) -> Result<(String, Play), String> {
+    perform_text_with(text, folder, on, &Own::default())
+}
+
+/// As [`perform_text`], with what a program brings along.
+pub fn perform_text_with(text: &str, folder: &Path, on: On, own: &Own) -> Result<(String, Play), String> {
     let read = |name: &str| std::fs::read_to_string(folder.join(name));
     let transcript = Transcript::parse(text, &read).map_err(|error| error.to_string())?;
-    let play = perform(&transcript, on)?;
+    let play = perform_with(&transcript, on, own)?;
     Ok((transcript.render(&play.told), play))
 }
 
 pub fn perform(transcript: &Transcript, on: On) -> Result<Play, String> {
-    let shelf = transcript.head.shelf()?;
+    perform_with(transcript, on, &Own::default())
+}
+
+/// As [`perform`], with what a program brings along.
+pub fn perform_with(transcript: &Transcript, on: On, own: &Own) -> Result<Play, String> {
+    let shelf = transcript.head.shelf(own)?;
     let house = transcript.head.house.clone();
     match on {
         On::Machine => {

@@ -14,6 +14,7 @@ mod world;
 pub use check::Broken;
 pub use world::story;
 
+use crate::own::Own;
 use crate::play::play;
 use crate::stage::machine::MachineStage;
 use crate::transcript::Transcript;
@@ -55,7 +56,7 @@ fn lived(story: &str, told: &mut String) -> Result<(), Broken> {
     let broken = |rule, what: String| Broken { rule, what };
     let read = |name: &str| Err(std::io::Error::other(format!("{name}: a simulated story has no files")));
     let transcript = Transcript::parse(story, &read).map_err(|why| broken(STORY, why.to_string()))?;
-    let shelf = transcript.head.shelf().map_err(|why| broken(STORY, why))?;
+    let shelf = transcript.head.shelf(&Own::default()).map_err(|why| broken(STORY, why))?;
     let house = transcript.head.house.clone();
     let lived = catch_unwind(AssertUnwindSafe(|| {
         let mut watched = Watched::new(MachineStage::new(house, shelf).examined());

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, ready};
 use holdline_actors::port::audio::{Audio, Loaded};
+use holdline_actors::port::speech::{Saying, Speech, Spoken};
 use holdline_core::WorkflowId;
 use holdline_core::media::load::decode_file;
 use holdline_core::media::tone;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::flows::FlowLibrary;
 use cache::{Cache, Key};
 use speech::Voice;
+pub use speech::voice;
 
 /// What a step is told when a sound cannot be had.
 type Failure = (ErrorClass, String);
@@ -56,7 +58,18 @@ struct Studio {
 }
 
 impl AudioPort {
+    /// With the voice that the configuration asks for.
     pub fn new(config: &Config, folders: Arc<dyn Folders>, http: Arc<HttpPort>) -> AudioPort {
+        let voice = voice(config, http.clone());
+        AudioPort::with_voice(config, folders, http, voice)
+    }
+
+    pub fn with_voice(
+        config: &Config,
+        folders: Arc<dyn Folders>,
+        http: Arc<HttpPort>,
+        voice: Arc<dyn Speech>,
+    ) -> AudioPort {
         let half = || std::thread::available_parallelism().map_or(1, |processors| processors.get() / 2);
         let workers = config.media.workers.unwrap_or_else(half).max(1);
         AudioPort(Arc::new(Studio {
@@ -66,7 +79,7 @@ impl AudioPort {
             bytes_max: config.media.file_bytes_max,
             decoders: Arc::new(Semaphore::new(workers)),
             cache: Mutex::new(Cache::new(config.media.cache_bytes)),
-            voice: Voice::new(&config.speech, workers),
+            voice: Voice::new(voice, workers),
         }))
     }
 }
@@ -89,7 +102,11 @@ impl Audio for AudioPort {
             }
             Sound::Speech { text, ssml, language, voice } => {
                 let (text, language, voice) = (speech::plain(text, *ssml), language.clone(), voice.clone());
-                async move { studio.speech(&text?, language.as_deref(), voice.as_deref()).await }.boxed()
+                async move {
+                    let saying = Saying::new(text?).in_language(language.as_deref()).by(voice.as_deref());
+                    studio.speech(saying).await
+                }
+                .boxed()
             }
         }
     }
@@ -134,9 +151,8 @@ impl Studio {
         self.decode(None, move || Ok((name, body))).await
     }
 
-    async fn speech(self: Arc<Self>, text: &str, language: Option<&str>, voice: Option<&str>) -> Loaded {
-        let wish = self.voice.wish(text, language, voice)?;
-        let key = Key::Speech(wish.words());
+    async fn speech(self: Arc<Self>, saying: Saying) -> Loaded {
+        let key = Key::Speech(self.voice.key(&saying));
         // Looked up by itself, so that a sentence that is known waits for nobody.
         let known = self.cache().get(&key);
         if let Some(audio) = known {
@@ -149,8 +165,17 @@ impl Studio {
             if let Some(audio) = known {
                 return Ok(audio);
             }
-            let spoken = wish.speak(&self.http, self.bytes_max).await?;
-            self.clone().decode(Some(key.clone()), move || Ok(("speech".to_owned(), spoken))).await
+            let (name, spoken) = match self.voice.speak(saying).await? {
+                Spoken::Wav(bytes) => ("speech", bytes),
+                Spoken::Ulaw(bytes) => ("speech.ulaw", bytes),
+                _ => return Err((ErrorClass::Invalid, "speech came in an unknown form".to_owned())),
+            };
+            if spoken.len() > self.bytes_max {
+                let message =
+                    format!("speech of {} bytes, expected at most {}", spoken.len(), self.bytes_max);
+                return Err((ErrorClass::Limit, message));
+            }
+            self.clone().decode(Some(key.clone()), move || Ok((name.to_owned(), spoken))).await
         };
         let limit = self.voice.timeout;
         match tokio::time::timeout(limit, speaking).await {

@@ -5,6 +5,7 @@ pub mod http;
 pub mod instance;
 pub mod journal;
 pub mod recordings;
+pub mod services;
 pub mod world;
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use url::form_urlencoded;
 use self::mail::MailPort;
 use self::salesforce::Salesforce;
 use super::http::{HttpAnswer, HttpError, HttpPort, HttpRequest, Method, Trust};
+use super::services::unknown_service;
 use crate::config::{Config, Secret};
 
 pub struct OtherSystems {
@@ -110,6 +111,7 @@ impl World for OtherSystems {
             let outcome = match errand {
                 Errand::Http(call) => inner.send(*call).await,
                 Errand::Mail(mail) => inner.mail.send(*mail, &inner.vault).await,
+                Errand::Service(call) => Err(unknown_service(&call.service)),
             };
             outcome.map_err(|error| NoReply {
                 message: inner.vault.masker.text(&error.message).into_owned(),

@@ -3,6 +3,8 @@
 //! `config.toml` at the top of the repository is compiled in and *is* the defaults. On top of it come a file, the
 //! environment (`HOLDLINE__SECTION__KEY`) and flags, in this order.
 
+#![allow(missing_docs)] // what each setting is for stands in `config.toml`, once
+
 mod effective;
 mod layer;
 mod read;

@@ -3,35 +3,39 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use holdline_actors::door::FlowBook;
+use holdline_core::flow::check;
 use holdline_core::flow::diagnostic::Report;
 use holdline_core::flow::parse::{self, Language, Parsed};
-use holdline_core::flow::script::{ActionNode, Script};
+use holdline_core::flow::script::{ActionNode, Defaults, Script};
 use holdline_core::flow::source::TEXT_BYTES_MAX;
-use holdline_core::flow::{action, check};
 use holdline_core::limit::Limits;
 use serde_json::value::RawValue;
 
 use crate::config::Config;
-use crate::flows::FlowLibrary;
+use crate::flows::{FlowLibrary, defaults};
 use crate::web::problem::{Code, Problem};
 
 #[derive(Clone)]
 pub struct Grammar {
-    pub limits: Limits,
-    pub timezone: String,
+    limits: Limits,
+    defaults: Defaults,
+    timezone: String,
+    book: Arc<dyn FlowBook>,
     /// Where the workflows are that a document may name. Without it nobody knows them before they run.
     pub library: Option<Arc<FlowLibrary>>,
 }
 
 impl Grammar {
-    pub fn new(config: &Config, library: Option<Arc<FlowLibrary>>) -> Grammar {
-        Grammar { limits: config.limits.clone(), timezone: config.flows.timezone.clone(), library }
+    /// The words are those of the book.
+    pub fn new(config: &Config, book: Arc<dyn FlowBook>, library: Option<Arc<FlowLibrary>>) -> Grammar {
+        let (limits, timezone) = (config.limits.clone(), config.flows.timezone.clone());
+        Grammar { limits, defaults: defaults(config), timezone, book, library }
     }
 
     /// A whole document, checked together with the workflows that are in force.
     pub fn document(&self, file: &str, stem: &str, text: &str) -> Parsed {
-        let actions = action::declared();
-        let mut parsed = parse::parse(&self.language(&actions), file, stem, text);
+        let mut parsed = parse::parse(&self.language(), file, stem, text);
         if let Some(library) = &self.library {
             parsed.report.merge(library.check_with(&parsed.spans));
             parsed.report.sort();
@@ -59,9 +63,7 @@ impl Grammar {
         ancestors: &BTreeSet<String>,
     ) -> Result<Vec<ActionNode>, Problem> {
         let text = [&blank(before(body, actions)), actions.get()].concat();
-        let declared = action::declared();
-        let language = self.language(&declared);
-        let (nodes, mut report) = parse::parse_list(&language, BODY, seed, &text, ancestors);
+        let (nodes, mut report) = parse::parse_list(&self.language(), BODY, seed, &text, ancestors);
         for diagnostic in report.errors.iter_mut().chain(&mut report.warnings) {
             // The list's own paths begin at it; the sender's begin at the body.
             if diagnostic.path.starts_with('[') {
@@ -71,11 +73,8 @@ impl Grammar {
         nodes.ok_or_else(|| refused(report))
     }
 
-    fn language<'l>(
-        &'l self,
-        actions: &'l [&'static holdline_core::flow::declare::Declared],
-    ) -> Language<'l> {
-        Language { timezone: &self.timezone, ..Language::new(actions, action::LATER, &self.limits) }
+    fn language(&self) -> Language<'_> {
+        self.book.vocabulary().configured(&self.limits, &self.defaults, &self.timezone)
     }
 }
 
@@ -149,7 +148,9 @@ mod tests {
 
     #[test]
     fn errors_in_a_request_stand_where_the_sender_wrote_them() {
-        let grammar = Grammar::new(&Config::default(), None);
+        let config = Config::default();
+        let library = Arc::new(FlowLibrary::without_folder(&config, Arc::default()));
+        let grammar = Grammar::new(&config, library, None);
         let body = "{\n  \"variables\": {\"é\": \"{\\\"actions\\\"\"},\n  \"actions\" :\n    [{\"type\": \"tlak\"}],\n \"id\": 1 }";
         let actions = serde_json::from_str::<Body<'_>>(body).unwrap().actions;
         for problem in [

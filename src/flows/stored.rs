@@ -6,8 +6,8 @@ use std::time::UNIX_EPOCH;
 use holdline_core::WorkflowId;
 use holdline_core::fact::{Entry, Fact, FlowFact};
 use holdline_core::flow::diagnostic::Report;
-use holdline_core::flow::parse::{self, Language, Spans};
-use holdline_core::flow::{action, check, source};
+use holdline_core::flow::parse::{self, Spans};
+use holdline_core::flow::{check, source};
 use holdline_core::time::rfc3339_ms;
 use serde_json::{Value, json};
 
@@ -193,13 +193,7 @@ impl FlowLibrary {
 
     /// Without what it has to do with others. `file` is its name for messages.
     fn read_text(&self, file: &str, id: &WorkflowId, text: &str) -> Document {
-        let actions = action::declared();
-        let language = Language {
-            defaults: &self.defaults,
-            timezone: &self.timezone,
-            ..Language::new(&actions, action::LATER, &self.limits)
-        };
-        let mut document: Document = parse::parse(&language, file, &id.0, text).into();
+        let mut document: Document = parse::parse(&self.language(), file, &id.0, text).into();
         document.text = text.to_owned();
         document
     }

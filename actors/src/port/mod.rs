@@ -4,3 +4,5 @@ pub mod audio;
 pub mod http;
 pub mod journal;
 pub mod recording;
+pub mod service;
+pub mod speech;

@@ -3,6 +3,7 @@
 
 /// What an action type declares of itself.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Declared {
     /// The canonical type, as written in documents: `digits_receive`, `http/request`.
     pub name: &'static str,
@@ -22,6 +23,7 @@ pub struct Declared {
 
 /// Decides the default policy for errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// Run by the machine itself: an error ends the run, never retried.
     Control,
@@ -35,7 +37,9 @@ pub enum Kind {
     Child,
 }
 
+/// One parameter of an action.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Parameter {
     pub name: &'static str,
     pub aliases: &'static [&'static str],
@@ -47,6 +51,7 @@ pub struct Parameter {
 /// What a parameter's value must look like. Text that holds `${…}` (or begins with `=`) stands for any shape and is
 /// checked when it runs.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Shape {
     Text,
     /// `true` / `false`.
@@ -95,6 +100,51 @@ pub enum Shape {
     Any,
     /// Exported by other systems, without effect here: a warning says so.
     Ignored,
+}
+
+impl Declared {
+    /// An action without parameters that neither needs a call nor waits.
+    pub const fn new(name: &'static str, about: &'static str, kind: Kind) -> Declared {
+        let (aliases, parameters) = (&[], &[]);
+        Declared { name, aliases, about, kind, needs_call: false, waits: false, parameters, secrets: false }
+    }
+
+    /// What documents may give it.
+    #[must_use]
+    pub const fn parameters(self, parameters: &'static [Parameter]) -> Declared {
+        Declared { parameters, ..self }
+    }
+
+    /// It suspends: on time, on a key, on an answer from outside.
+    #[must_use]
+    pub const fn waits(self) -> Declared {
+        Declared { waits: true, ..self }
+    }
+
+    /// It makes sense on a live call alone; elsewhere it is skipped.
+    #[must_use]
+    pub const fn needs_call(self) -> Declared {
+        Declared { needs_call: true, ..self }
+    }
+
+    /// `${secret.…}` may stand in its parameters: for requests by [`Scene::fetch`](super::action::Scene::fetch), whose
+    /// port alone knows the values.
+    #[must_use]
+    pub const fn secrets(self) -> Declared {
+        Declared { secrets: true, ..self }
+    }
+}
+
+impl Parameter {
+    /// One that must be given.
+    pub const fn required(name: &'static str, shape: Shape, about: &'static str) -> Parameter {
+        Parameter { name, aliases: &[], shape, required: true, about }
+    }
+
+    /// One that may be left out.
+    pub const fn optional(name: &'static str, shape: Shape, about: &'static str) -> Parameter {
+        Parameter { name, aliases: &[], shape, required: false, about }
+    }
 }
 
 impl Shape {

@@ -3,7 +3,7 @@
 
 use super::action::parameters::settle;
 use super::action::{
-    self, Action, Done, Fault, Happened, Live, Outside, Parameters, RecordingNow, Scene, Step, Want,
+    Action, Done, Fault, Happened, Live, Outside, Parameters, RecordingNow, Scene, Step, Want,
 };
 use super::child;
 use super::cursor;
@@ -108,7 +108,7 @@ impl Run {
         let Some(node) = self.state.frames.last().and_then(|frame| frame.node()).cloned() else {
             return self.stack_ends(draft, looks_ahead);
         };
-        let Some(action) = action::find(&node.kind) else {
+        let Some(action) = self.action(&node.kind) else {
             self.unavailable(draft, &node);
             return None;
         };
@@ -304,7 +304,7 @@ impl Run {
         for (at, pending) in rendered.iter().enumerate() {
             let Some(entry) = self.state.history.entry(pending.step) else { continue };
             let (node, parameters, attempts) = (entry.node.clone(), entry.parameters.clone(), entry.attempts);
-            let Some(action) = action::find(&node.kind) else { continue };
+            let Some(action) = self.action(&node.kind) else { continue };
             let is_last = at + 1 == rendered.len();
             let answer = if is_last { answer } else { &LineAnswer::Returned };
             let place = Place { step: pending.step, stack: pending.stack, index: pending.index, attempts };

@@ -2,12 +2,18 @@
 //! fold never asks again.
 
 use super::script::Script;
+use super::vocabulary::Vocabulary;
 use crate::id::WorkflowId;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 pub trait Flows: Debug + Send + Sync {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>>;
+
+    /// The words that they are written in.
+    fn vocabulary(&self) -> &Vocabulary {
+        Vocabulary::standard()
+    }
 }
 
 /// None at all.

@@ -1,6 +1,6 @@
 //! How far a document may look ahead of what the caller has heard, and how much it holds.
 
-use super::action::{self, Action, Fault, Parameters};
+use super::action::{Action, Fault, Parameters};
 use super::cursor;
 use super::engine::Block;
 use super::fact::{Move, Rendered};
@@ -83,7 +83,7 @@ impl Run {
             },
         );
         let Some(following) = found.filter(|following| following.when.is_none()) else { return false };
-        let Some(action) = action::find(&following.kind) else { return false };
+        let Some(action) = self.action(&following.kind) else { return false };
         let always = self.state.begun.script.media == MediaPreference::Always;
         let filled = Substitution::new(&self.state.vars).map(&following.parameters, action.markup());
         filled.is_ok_and(|filled| action.gathers(&Parameters(&filled), always))

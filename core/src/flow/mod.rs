@@ -33,6 +33,8 @@ pub mod trigger;
 pub mod vars;
 mod verdict;
 mod view;
+pub mod vocabulary;
 mod waiting;
 
 pub use run::{Run, RunSpec};
+pub use vocabulary::Vocabulary;

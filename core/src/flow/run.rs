@@ -3,7 +3,7 @@
 //! [`Run::take`] decides, and everything that it decides about the durable state is a fact which it applies to itself
 //! at once; [`Run::restore`] folds the same facts. What is not in facts (timers, sounds that play) is begun again.
 
-use super::action::{Done, Happened, Live, Parameters, Push, Step, queue_join};
+use super::action::{Action, Done, Happened, Live, Parameters, Push, Step, queue_join};
 use super::declare::Kind;
 use super::engine::{Block, Draft};
 use super::expression::Kept;
@@ -136,6 +136,11 @@ impl Run {
         self.flows = flows;
     }
 
+    /// The action of a type, in the words of the workflows that it is bound to.
+    pub(super) fn action(&self, kind: &str) -> Option<&'static dyn Action> {
+        self.flows.vocabulary().find(kind)
+    }
+
     /// One turn. The owner writes the facts, then does the ops.
     pub fn take(&mut self, now: Now, posture: &Posture, event: Event) -> Turn {
         if let Some(over) = &self.state.over {
@@ -223,6 +228,7 @@ impl Run {
             turn,
             waited_s: waited_s.unwrap_or_else(since),
             timezone: &run.state.begun.script.timezone,
+            vocabulary: run.flows.vocabulary(),
         };
         let parameters = Parameters(&entry.parameters);
         let elsewhere = parameters.word("wait_flow").map(|id| run.flows.find(&WorkflowId(id.to_owned())));
@@ -365,7 +371,7 @@ impl Run {
     /// performs by itself, and not what is under way elsewhere.
     pub fn may_interrupt(&self) -> bool {
         let waits = |entry: &Entry| {
-            let declared = super::action::find(&entry.node.kind).map(|action| action.declared());
+            let declared = self.action(&entry.node.kind).map(|action| action.declared());
             declared.is_some_and(|declared| matches!(declared.kind, Kind::Media | Kind::Control))
                 && entry.node.kind != "block"
         };

@@ -3,6 +3,7 @@
 
 use super::action;
 use super::declare::{Declared, Kind, Parameter, Shape};
+use super::vocabulary::Vocabulary;
 use super::{parse, trigger};
 use crate::limit::Limits;
 use serde_json::{Map, Value, json};
@@ -11,10 +12,15 @@ use std::fmt::Write;
 /// JSON Schema, draft 2020-12, of a document in either dialect. What needs a look around (targets, names that are taken,
 /// expressions) is for `check`; shapes and words are told by this alone.
 pub fn schema() -> Value {
-    let actions = action::declared();
+    schema_of(Vocabulary::standard())
+}
+
+/// As [`schema`], in words of one's own.
+pub fn schema_of(vocabulary: &Vocabulary) -> Value {
+    let actions = vocabulary.declared();
     let mut definitions = Map::new();
     let mut of_types = Vec::new();
-    for declared in &actions {
+    for declared in actions {
         let key = declared.name.replace('/', "_");
         definitions.insert(key.clone(), parameters(declared.about, declared.parameters));
         let of = json!({ "$ref": format!("#/$defs/{key}") });
@@ -57,7 +63,7 @@ pub fn schema() -> Value {
     definitions.insert("action".to_owned(), Value::Object(action));
     let list = json!({ "type": "array", "items": { "$ref": "#/$defs/action" } });
     definitions.insert("actions".to_owned(), list.clone());
-    definitions.insert("trigger".to_owned(), trigger_schema());
+    definitions.insert("trigger".to_owned(), trigger_schema(vocabulary.triggers()));
 
     let document = json!({
         "id": { "type": ["string", "null"], "pattern": "^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "not": { "const": "twilio" } },
@@ -127,8 +133,8 @@ fn with_foreign_keys(mut properties: Value, required: &[&str]) -> Map<String, Va
     }
 }
 
-fn trigger_schema() -> Value {
-    let types: Vec<String> = trigger::TABLE.iter().map(|declared| pattern(declared.name)).collect();
+fn trigger_schema(triggers: &[&'static trigger::Declared]) -> Value {
+    let types: Vec<String> = triggers.iter().map(|declared| pattern(declared.name)).collect();
     let text = json!({ "type": ["string", "null"] });
     let properties = json!({
         "type": { "type": "string", "pattern": types.join("|") },
@@ -141,7 +147,7 @@ fn trigger_schema() -> Value {
         "timeout": true,
         "maxRetries": true,
     });
-    let of_types = trigger::TABLE.iter().map(|declared| {
+    let of_types = triggers.iter().map(|declared| {
         let of = parameters(declared.about, declared.parameters);
         json!({
             "if": { "properties": { "type": { "pattern": pattern(declared.name) } }, "required": ["type"] },

@@ -1,6 +1,6 @@
 //! The step that waits: told what happens, due, too late, begun again, ended.
 
-use super::action::{self, Fault, Happened, Live, Step};
+use super::action::{Fault, Happened, Live, Step};
 use super::child;
 use super::declare::Kind;
 use super::engine::{Block, Draft};
@@ -11,7 +11,7 @@ use super::run::Run;
 use super::script::ActionNode;
 use super::verdict::{Place, Verdict};
 use crate::http::{FetchNo, Outcome};
-use crate::scene::{ErrorClass, Op};
+use crate::scene::{EndReason, ErrorClass, Op};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -68,7 +68,12 @@ impl Run {
         let current = self.state.current.clone()?;
         let entry = self.state.history.entry(current.step)?;
         let (node, parameters, attempts) = (entry.node.clone(), entry.parameters.clone(), entry.attempts);
-        let action = action::find(&node.kind)?;
+        let Some(action) = self.action(&node.kind) else {
+            // It began under a program that had this action, and goes on under one that has not.
+            let detail = format!("actions of type `{}` are not available any more", node.kind);
+            self.over_with(draft, EndReason::Failed, Some(detail), false, false);
+            return None;
+        };
         let declared = action.declared();
         if declared.needs_call && !self.has_call(draft.posture.line) {
             let mut end = StepEnd::new(StepOutcome::Interrupted);
@@ -150,7 +155,7 @@ impl Run {
         let (was_live, mut live, mut ops) = (live.is_some(), live.unwrap_or_default(), Vec::new());
         let Some(entry) = self.state.history.entry(current.step) else { return };
         let (node, parameters, attempts) = (entry.node.clone(), entry.parameters.clone(), entry.attempts);
-        let Some(action) = action::find(&node.kind) else { return };
+        let Some(action) = self.action(&node.kind) else { return };
         let place = Place { step: current.step, stack: current.stack, index: current.index, attempts };
         let mut scene =
             self.scene(draft, &node, action, place, &parameters, &current.memory, &mut live, &mut ops);
@@ -202,7 +207,7 @@ impl Run {
         let Some(current) = self.state.current.clone() else { return };
         let Some(entry) = self.state.history.entry(current.step) else { return };
         let (node, attempts) = (entry.node.clone(), entry.attempts);
-        let Some(action) = action::find(&node.kind) else { return };
+        let Some(action) = self.action(&node.kind) else { return };
         let place = Place { step: current.step, stack: current.stack, index: current.index, attempts };
         match self.judge(draft.now, place, &node, action, result, true) {
             Verdict::Ended(end, finish) => {

@@ -3,7 +3,7 @@
 
 use holdline_core::document::Verb;
 use holdline_core::fact::RunFact;
-use holdline_core::flow::action;
+use holdline_core::flow::Vocabulary;
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::*;
 use holdline_core::flow::{Run, RunSpec};
@@ -118,7 +118,7 @@ impl Stage {
     pub fn with(spec: RunSpec) -> Stage {
         let now = Now { tick: Tick(0), wall_ms: WALL };
         for node in &spec.script.actions {
-            assert!(action::find(&node.kind).is_some(), "no action `{}`", node.kind);
+            assert!(Vocabulary::standard().find(&node.kind).is_some(), "no action `{}`", node.kind);
         }
         let (run, facts) = Run::begin(now, spec);
         Stage {
@@ -301,6 +301,9 @@ fn brief(op: &Op) -> String {
         }
         Op::Fetch { no, errand: Errand::Mail(mail) } => {
             format!("mail {}.{}.{} {}", no.step, no.attempt, no.part, mail.to)
+        }
+        Op::Fetch { no, errand: Errand::Service(call) } => {
+            format!("ask {}.{}.{} {}", no.step, no.attempt, no.part, call.service)
         }
         Op::Owe(delivery) => format!("owe {:?}", delivery.call.endpoint),
     }

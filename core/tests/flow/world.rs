@@ -86,6 +86,7 @@ fn key_of(errand: &Errand) -> String {
             .map(|(_, key)| key.clone())
             .unwrap(),
         Errand::Mail(mail) => mail.id.clone(),
+        Errand::Service(call) => call.idempotency_key.clone(),
     }
 }
 

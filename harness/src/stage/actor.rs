@@ -8,6 +8,7 @@ use super::props::{
 };
 use super::{HouseConfig, Knock, News, SETTLES, Stage, WireRequest};
 use crate::network::rest::ApiReply;
+use crate::own::Own;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use futures_util::future::BoxFuture;
 use holdline_actors::call_registry::{self, CallRegistry, Count, ENDED_MAX, NotHere, fold_call};
@@ -90,13 +91,14 @@ struct World {
 /// Other systems, the pretend network's REST API among them.
 struct Switchboard {
     says: Says,
+    own: Own,
     waiting: Mutex<(u64, BTreeMap<u64, oneshot::Sender<Outcome>>)>,
 }
 
 impl port::World for Switchboard {
     fn perform(&self, errand: Errand) -> BoxFuture<'static, Outcome> {
         let Some(request) = props::api_request(&errand) else {
-            return Box::pin(std::future::ready(Elsewhere::answer(&errand)));
+            return Box::pin(std::future::ready(Elsewhere::answer(&errand, &self.own)));
         };
         let (reply, answered) = oneshot::channel();
         let ask = {
@@ -168,7 +170,8 @@ impl World {
         process: &Arc<AtomicU64>,
         says: &Says,
     ) -> World {
-        let switchboard = Arc::new(Switchboard { says: says.clone(), waiting: Mutex::default() });
+        let switchboard =
+            Arc::new(Switchboard { says: says.clone(), own: shelf.own.clone(), waiting: Mutex::default() });
         let tap = Tap { journal: journal.clone(), process: process.clone(), says: says.clone() };
         let journal = JournalWriter::new(Box::new(tap)).begin();
         let retries = OutboxConfig { retry_ms: Vec::new(), jitter: 0.0 };

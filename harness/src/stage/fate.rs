@@ -5,6 +5,7 @@
 
 use super::props::Elsewhere;
 use super::{Asked, Knock};
+use crate::own::Own;
 use holdline_actors::port::journal::{Journal, MemoryJournal};
 use holdline_core::call::{AskNo, Input};
 use holdline_core::fact::Entry;
@@ -160,16 +161,23 @@ pub(super) struct Others {
 
 impl Others {
     /// Asks; the answer comes as the letter that `reply` makes of it. What the other side saw comes back.
-    pub fn ask(&mut self, now: Tick, errand: &Errand, reply: impl FnOnce(Outcome) -> Letter) -> Asked {
+    pub fn ask(
+        &mut self,
+        now: Tick,
+        errand: &Errand,
+        own: &Own,
+        reply: impl FnOnce(Outcome) -> Letter,
+    ) -> Asked {
         let mishap = self.mishaps.pop_front();
         let timeout = match errand {
             Errand::Http(call) => Duration::from_millis(call.timeout_ms),
             Errand::Mail(mail) => Duration::from_millis(mail.timeout_ms),
+            Errand::Service(call) => Duration::from_millis(call.timeout_ms),
         };
         let none = |class, message: &str| Err(NoReply { class, message: message.to_owned() });
         let (takes, outcome) = match mishap {
             None if self.takes >= timeout => (timeout, none(ErrorClass::Timeout, "no answer in time")),
-            None => (self.takes, Elsewhere::answer(errand)),
+            None => (self.takes, Elsewhere::answer(errand, own)),
             Some(Mishap::Answers(status)) => {
                 let body = ReplyBody::Text(String::new());
                 (self.takes, Ok(HttpReply { status, headers: BTreeMap::new(), body }))

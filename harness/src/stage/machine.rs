@@ -387,7 +387,7 @@ impl MachineStage {
     }
 
     fn ask_others(&mut self, errand: &Errand, reply: impl FnOnce(Outcome) -> Letter) {
-        let asked = self.fate.others.ask(self.now.tick, errand, reply);
+        let asked = self.fate.others.ask(self.now.tick, errand, &self.shelf.own, reply);
         self.say(News::Asked(asked));
         while let Some(letter) = self.fate.others.answer(self.now.tick) {
             self.post(letter);

@@ -130,6 +130,7 @@ impl Asked {
                 (target, call.method.as_str(), key)
             }
             Errand::Mail(mail) => (mail.to.clone(), "MAIL", Some(mail.id.clone())),
+            Errand::Service(call) => (call.service.clone(), "ASK", Some(call.idempotency_key.clone())),
         };
         Asked { target, method, key, arrived, taken, status }
     }

@@ -3,6 +3,7 @@
 use super::HouseConfig;
 use crate::network::rest::{Account, ApiReply, ApiRequest};
 use crate::network::url;
+use crate::own::Own;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
@@ -11,6 +12,7 @@ use holdline_actors::port::audio::{Audio, Loaded};
 use holdline_actors::port::recording::{RecordingFile, Recordings};
 use holdline_core::WorkflowId;
 use holdline_core::call::{CallConfig, RestConfig};
+use holdline_core::flow::Vocabulary;
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
 use holdline_core::front::FrontConfig;
@@ -40,17 +42,29 @@ const HEADER_BYTES: u64 = 44;
 
 /// The workflows of a play.
 #[derive(Debug, Clone, Default)]
-pub struct Shelf(pub BTreeMap<WorkflowId, Arc<Script>>);
+pub struct Shelf {
+    pub scripts: BTreeMap<WorkflowId, Arc<Script>>,
+    /// The words that they are written in, and the services that those need.
+    pub own: Own,
+}
 
 impl FlowBook for Shelf {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
-        self.0.get(id).cloned()
+        self.scripts.get(id).cloned()
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        self.own.vocabulary()
     }
 }
 
 impl Flows for Shelf {
     fn find(&self, id: &WorkflowId) -> Option<Arc<Script>> {
-        self.0.get(id).cloned()
+        self.scripts.get(id).cloned()
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        self.own.vocabulary()
     }
 }
 
@@ -93,15 +107,16 @@ fn hum(name: &str) -> Vec<u8> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tape;
 
-/// Other systems: each takes what it is told and answers well, unless what it is asked speaks of `missing` (nobody is
+/// Other systems, and the program's own services: each takes what it is told and answers well, unless what it is asked speaks of `missing` (nobody is
 /// there) or `busy` (it refuses for now, and quotes the key by which it would know the same wish again).
 pub struct Elsewhere;
 
 impl Elsewhere {
-    pub fn answer(errand: &Errand) -> Outcome {
+    pub fn answer(errand: &Errand, own: &Own) -> Outcome {
         let (asked, key) = match errand {
             Errand::Http(call) => (serde_json::to_string(call), key_of(call)),
             Errand::Mail(mail) => (serde_json::to_string(mail), mail.id.clone()),
+            Errand::Service(call) => return own.answer(call),
         };
         let asked = asked.unwrap_or_default();
         let unavailable = |message| Err(NoReply { class: ErrorClass::Unavailable, message });
@@ -113,7 +128,7 @@ impl Elsewhere {
             _ if asked.contains("busy") && is_mail => unavailable(format!("busy, key {key}")),
             _ if asked.contains("busy") => reply(503, json!({ "key": key })),
             Errand::Http(call) => reply(200, said(call)),
-            Errand::Mail(_) => reply(250, json!({})),
+            Errand::Mail(_) | Errand::Service(_) => reply(250, json!({})),
         }
     }
 }
@@ -187,12 +202,6 @@ pub fn api_outcome(reply: Option<ApiReply>) -> Outcome {
             Ok(HttpReply { status, headers: BTreeMap::new(), body: ReplyBody::Json(body) })
         }
         None => Err(NoReply { class: ErrorClass::Unavailable, message: "nobody is there".to_owned() }),
-    }
-}
-
-impl holdline_actors::port::http::World for Elsewhere {
-    fn perform(&self, errand: Errand) -> BoxFuture<'static, Outcome> {
-        Box::pin(std::future::ready(Elsewhere::answer(&errand)))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::{Error, seconds, unquoted, words};
 use crate::network::{Answers, FarEnd, Faults, LineConfig, Media, OnAbruptClose, Party, StatusEvent};
+use crate::own::Own;
 use crate::stage::HouseConfig;
 use crate::stage::props::{AUTH_TOKEN, ORIGIN, Shelf};
 use holdline_core::WorkflowId;
-use holdline_core::flow::action;
 use holdline_core::flow::check;
-use holdline_core::flow::parse::{Language, parse as parse_flow};
+use holdline_core::flow::parse::parse as parse_flow;
 use holdline_core::limit::Limits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,10 +103,9 @@ impl Head {
     }
 
     /// The workflows, checked together; what is wrong with them otherwise.
-    pub fn shelf(&self) -> Result<Shelf, String> {
+    pub fn shelf(&self, own: &Own) -> Result<Shelf, String> {
         let limits = Limits::default();
-        let declared = action::declared();
-        let language = Language::new(&declared, action::LATER, &limits);
+        let language = own.vocabulary().language(&limits);
         let parsed: Vec<_> =
             self.flows.iter().map(|flow| parse_flow(&language, &flow.file, &flow.stem, &flow.text)).collect();
         let spans: Vec<_> = parsed.iter().map(|parsed| &parsed.spans).collect();
@@ -121,7 +120,8 @@ impl Head {
             return Err(wrong);
         }
         let scripts = parsed.into_iter().filter_map(|parsed| parsed.script);
-        Ok(Shelf(scripts.map(|script| (script.id.clone(), Arc::new(script))).collect()))
+        let scripts = scripts.map(|script| (script.id.clone(), Arc::new(script))).collect();
+        Ok(Shelf { scripts, own: own.clone() })
     }
 
     /// Whether the pretend line calls; else the script plays the network, request by request.

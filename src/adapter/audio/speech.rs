@@ -4,6 +4,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt, ready};
+use holdline_actors::port::speech::{Saying, Speech, Spoken};
 use holdline_core::provider::twilio::ssml::ssml_inside;
 use holdline_core::scene::ErrorClass;
 use serde_json::json;
@@ -13,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Failure, blocking, gone};
 use crate::adapter::http::{HttpPort, HttpRequest, Method, Trust};
-use crate::config::{Secret, Speech};
+use crate::config::{self, Config, Secret};
 
 /// From being asked for a text to its sound, waiting for a turn included. Nobody holds the line for longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,54 +29,119 @@ const LANGUAGE: &str = "en-US";
 
 pub(super) struct Voice {
     pub(super) timeout: Duration,
-    speech: Speech,
+    speech: Arc<dyn Speech>,
     turns: Arc<Semaphore>,
-}
-
-/// A text, and who is to say it.
-pub(super) enum Wish {
-    /// A program and its arguments.
-    Command(Vec<String>),
-    OpenAi {
-        url: String,
-        key: Secret,
-        model: String,
-        voice: String,
-        text: String,
-    },
 }
 
 impl Voice {
     /// A program costs a processor, so there are as many at once as threads that decode.
-    pub(super) fn new(speech: &Speech, workers: usize) -> Voice {
-        let turns = if matches!(speech, Speech::OpenAi { .. }) { REQUESTS_MAX } else { workers };
-        Voice { timeout: TIMEOUT, speech: speech.clone(), turns: Arc::new(Semaphore::new(turns)) }
+    pub(super) fn new(speech: Arc<dyn Speech>, workers: usize) -> Voice {
+        let turns = speech.at_once().unwrap_or(workers).max(1);
+        Voice { timeout: TIMEOUT, speech, turns: Arc::new(Semaphore::new(turns)) }
     }
 
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Failure> {
         self.turns.clone().acquire_owned().await.map_err(|_| gone())
     }
 
-    pub(super) fn wish(
-        &self,
-        text: &str,
-        language: Option<&str>,
-        voice: Option<&str>,
-    ) -> Result<Wish, Failure> {
-        match &self.speech {
-            Speech::Network => {
-                let message = "there is no voice of our own: [speech] voice is \"network\"";
-                Err((ErrorClass::Unavailable, message.to_owned()))
-            }
-            Speech::Command(words) => Ok(Wish::Command(arguments(words, text, language))),
-            Speech::OpenAi { url, key, model } => Ok(Wish::OpenAi {
-                url: format!("{url}/audio/speech"),
-                key: key.clone(),
-                model: model.clone(),
-                voice: voice.filter(|name| is_openai_voice(name)).unwrap_or(OPENAI_VOICE).to_owned(),
-                text: text.to_owned(),
-            }),
+    pub(super) fn key(&self, saying: &Saying) -> Vec<String> {
+        self.speech.key(saying)
+    }
+
+    pub(super) async fn speak(&self, saying: Saying) -> Result<Spoken, Failure> {
+        self.speech.speak(saying).await
+    }
+}
+
+/// The voice that a configuration asks for.
+pub fn voice(config: &Config, http: Arc<HttpPort>) -> Arc<dyn Speech> {
+    let bytes_max = config.media.file_bytes_max;
+    match &config.speech {
+        config::Speech::Network => Arc::new(NetworkAlone),
+        config::Speech::Command(words) => Arc::new(Program { words: words.clone(), bytes_max }),
+        config::Speech::OpenAi { url, key, model } => Arc::new(OpenAi {
+            url: format!("{url}/audio/speech"),
+            key: key.clone(),
+            model: model.clone(),
+            http,
+            bytes_max,
+        }),
+    }
+}
+
+/// There is none of our own.
+struct NetworkAlone;
+
+/// A program and its arguments.
+struct Program {
+    words: Vec<String>,
+    bytes_max: usize,
+}
+
+struct OpenAi {
+    url: String,
+    key: Secret,
+    model: String,
+    http: Arc<HttpPort>,
+    bytes_max: usize,
+}
+
+impl Speech for NetworkAlone {
+    fn speak(&self, _: Saying) -> BoxFuture<'static, Result<Spoken, Failure>> {
+        let message = "there is no voice of our own: [speech] voice is \"network\"";
+        ready(Err((ErrorClass::Unavailable, message.to_owned()))).boxed()
+    }
+}
+
+impl Speech for Program {
+    fn speak(&self, saying: Saying) -> BoxFuture<'static, Result<Spoken, Failure>> {
+        let (words, bytes_max) = (self.key(&saying), self.bytes_max);
+        async move { perform(words, bytes_max).await.map(Spoken::Wav) }.boxed()
+    }
+
+    fn key(&self, saying: &Saying) -> Vec<String> {
+        arguments(&self.words, &saying.text, saying.language.as_deref())
+    }
+}
+
+impl OpenAi {
+    fn voice<'v>(&self, saying: &'v Saying) -> &'v str {
+        saying.voice.as_deref().filter(|name| is_openai_voice(name)).unwrap_or(OPENAI_VOICE)
+    }
+}
+
+impl Speech for OpenAi {
+    fn speak(&self, saying: Saying) -> BoxFuture<'static, Result<Spoken, Failure>> {
+        let voice = self.voice(&saying);
+        let body =
+            json!({ "model": self.model, "voice": voice, "input": saying.text, "response_format": "wav" });
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        if !self.key.is_empty() {
+            headers.push(("authorization".to_owned(), format!("Bearer {}", self.key.expose())));
         }
+        let request = HttpRequest {
+            method: Method::POST,
+            url: self.url.clone(),
+            headers,
+            body: Some(body.to_string().into_bytes()),
+            timeout: TIMEOUT,
+            bytes_max: self.bytes_max,
+            trust: Trust::Operator,
+        };
+        let http = self.http.clone();
+        async move {
+            let answer = http.send(request).await?;
+            answer.error().map_or(Ok(Spoken::Wav(answer.body)), |error| Err(error.into()))
+        }
+        .boxed()
+    }
+
+    fn key(&self, saying: &Saying) -> Vec<String> {
+        [&self.url, &self.model, self.voice(saying), &saying.text].map(str::to_owned).into()
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        Some(REQUESTS_MAX)
     }
 }
 
@@ -121,43 +188,6 @@ pub(super) fn plain(text: &str, ssml: bool) -> Result<String, Failure> {
         said = said.replace(entity, letter);
     }
     Ok(said.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-impl Wish {
-    /// What decides how it sounds.
-    pub(super) fn words(&self) -> Vec<String> {
-        match self {
-            Wish::Command(words) => words.clone(),
-            Wish::OpenAi { url, model, voice, text, .. } => {
-                [url, model, voice, text].map(String::clone).into()
-            }
-        }
-    }
-
-    /// A WAV file.
-    pub(super) async fn speak(&self, http: &HttpPort, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-        match self {
-            Wish::Command(words) => perform(words.clone(), bytes_max).await,
-            Wish::OpenAi { url, key, model, voice, text } => {
-                let body = json!({ "model": model, "voice": voice, "input": text, "response_format": "wav" });
-                let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-                if !key.is_empty() {
-                    headers.push(("authorization".to_owned(), format!("Bearer {}", key.expose())));
-                }
-                let request = HttpRequest {
-                    method: Method::POST,
-                    url: url.clone(),
-                    headers,
-                    body: Some(body.to_string().into_bytes()),
-                    timeout: TIMEOUT,
-                    bytes_max,
-                    trust: Trust::Operator,
-                };
-                let answer = http.send(request).await?;
-                answer.error().map_or(Ok(answer.body), |error| Err(error.into()))
-            }
-        }
-    }
 }
 
 /// What a program writes to its stdout. It is killed when nobody waits for it any more.

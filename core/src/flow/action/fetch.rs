@@ -5,7 +5,7 @@ use super::{Action, Fault, Happened, Push, Scene, Step};
 use crate::flow::declare::{Declared, Kind, Parameter, Shape};
 use crate::flow::diagnostic::Report;
 use crate::flow::fact::Pushed;
-use crate::flow::parse::{self, Language};
+use crate::flow::parse;
 use crate::http::{Body, Endpoint, HttpCall, HttpReply, Method, ReplyBody};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -67,10 +67,8 @@ fn read(scene: &Scene<'_>, reply: &HttpReply) -> Result<Vec<super::ActionNode>, 
         ReplyBody::Text(text) => text,
         ReplyBody::Json(value) => &value.to_string(),
     };
-    let declared = super::declared();
     let script = &outside.begun.script;
-    let language =
-        Language { defaults: &script.defaults, ..Language::new(&declared, super::LATER, &script.limits) };
+    let language = scene.flows.vocabulary().configured(&script.limits, &script.defaults, &script.timezone);
     let ancestors: BTreeSet<String> = outside
         .frames
         .iter()

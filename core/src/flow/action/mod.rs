@@ -17,15 +17,16 @@ pub use scene::{Live, Outside, RecordingNow, Road, Scene};
 use super::declare::Declared;
 use super::fact::{Pushed, RecordingMark, Role};
 use super::script::ActionNode;
+use super::vocabulary::Vocabulary;
 use crate::document::Verb;
-use crate::http::Outcome;
+use crate::http::{Outcome, ReplyBody};
 use crate::notice::LineAnswer;
 use crate::scene::{EndReason, ErrorClass, RecordingReport, SoundEnd};
 use serde_json::{Map, Value};
 
 /// What every action can do. `begin` may be called again for the same step: after a retry's wait, or when its media
 /// was lost under way.
-pub trait Action: Sync {
+pub trait Action: Send + Sync {
     fn declared(&self) -> &'static Declared;
 
     fn begin(&self, scene: &mut Scene<'_>) -> Result<Step, Fault>;
@@ -155,6 +156,20 @@ pub enum Happened<'e> {
     Due,
 }
 
+impl<'e> Happened<'e> {
+    /// What a service has answered ([`Scene::ask`]); nothing, when something else has happened. Why it has not is this
+    /// step's fault, and retried where the workflow says so.
+    pub fn answer(&self) -> Result<Option<&'e Value>, Fault> {
+        let Happened::Fetched { outcome, .. } = self else { return Ok(None) };
+        let reply = outcome.as_ref().map_err(Fault::from)?;
+        reply.judged(&[])?;
+        match &reply.body {
+            ReplyBody::Json(value) => Ok(Some(value)),
+            ReplyBody::Text(_) => Err(Fault::invalid("expected an answer in JSON, came a text")),
+        }
+    }
+}
+
 /// An error of an action.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -204,7 +219,8 @@ macro_rules! actions {
     ($($file:ident::$action:ident),* $(,)?) => {
         $(pub(in crate::flow) mod $file;)*
 
-        static TABLE: &[&dyn Action] = &[$(&$file::$action),*];
+        /// The language's own, sorted by name.
+        pub(super) static STANDARD: &[&dyn Action] = &[$(&$file::$action),*];
     };
 }
 
@@ -251,20 +267,9 @@ actions! {
     webhook_send::WebhookSend,
 }
 
-pub fn table() -> &'static [&'static dyn Action] {
-    TABLE
-}
-
-/// The action of a canonical type.
-pub fn find(kind: &str) -> Option<&'static dyn Action> {
-    let table = table();
-    let at = table.binary_search_by(|action| action.declared().name.cmp(kind)).ok()?;
-    table.get(at).copied()
-}
-
-/// What every action declares of itself.
+/// What every action of the language declares of itself.
 pub fn declared() -> Vec<&'static Declared> {
-    table().iter().map(|action| action.declared()).collect()
+    Vocabulary::standard().declared().to_vec()
 }
 
 #[cfg(test)]
@@ -273,14 +278,14 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_so_that_every_action_is_found_and_none_is_both_here_and_later() {
-        for pair in table().windows(2) {
+        for pair in STANDARD.windows(2) {
             assert!(pair[0].declared().name < pair[1].declared().name);
         }
         for declared in declared() {
-            assert!(find(declared.name).is_some(), "{}", declared.name);
+            assert!(Vocabulary::standard().find(declared.name).is_some(), "{}", declared.name);
             assert!(!LATER.contains(&declared.name), "{}", declared.name);
         }
         assert!(LATER.is_sorted());
-        assert!(find("parallel").is_none());
+        assert!(Vocabulary::standard().find("parallel").is_none());
     }
 }

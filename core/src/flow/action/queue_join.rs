@@ -9,6 +9,7 @@ use crate::flow::script::ActionNode;
 use crate::flow::stack::List;
 use crate::flow::substitute::{Substitution, is_true};
 use crate::flow::vars::{Vars, is_reserved};
+use crate::flow::vocabulary::Vocabulary;
 use crate::limit::DOCUMENT_VERBS_MAX;
 use crate::notice::LineAnswer;
 use crate::scene::{ErrorClass, Line};
@@ -52,7 +53,8 @@ impl Action for QueueJoin {
         let mut output = json!({ "result": result, "wait_seconds": wait_seconds });
         if let Some(actions) = scene.node.lists.get("wait_flow") {
             let list = Arc::new(List::new(actions));
-            let Pass { skipped, .. } = pass(&list, scene.vars, (scene.now, scene.timezone), 0);
+            let Pass { skipped, .. } =
+                pass(&list, scene.vars, (scene.now, scene.timezone, scene.flows.vocabulary()), 0);
             if !skipped.is_empty() {
                 output["skipped"] = Value::from(skipped);
             }
@@ -69,6 +71,7 @@ pub struct Wait<'w> {
     /// Since the caller came into the queue.
     pub waited_s: u64,
     pub timezone: &'w str,
+    pub vocabulary: &'w Vocabulary,
 }
 
 impl Wait<'_> {
@@ -99,7 +102,7 @@ impl Wait<'_> {
             match passes.iter().position(|pass| pass.from == from) {
                 Some(round) => break round,
                 None => {
-                    let pass = pass(list, vars, (self.now, self.timezone), from);
+                    let pass = pass(list, vars, (self.now, self.timezone, self.vocabulary), from);
                     from = pass.next;
                     passes.push(pass);
                 }
@@ -136,8 +139,10 @@ impl Pass {
     }
 }
 
-/// `clock`: now, and the zone of times that name none.
-fn pass(list: &Arc<List>, vars: &Vars, clock: (Now, &str), from: usize) -> Pass {
+/// Now, the zone of times that name none, and the words of the list.
+type Around<'w> = (Now, &'w str, &'w Vocabulary);
+
+fn pass(list: &Arc<List>, vars: &Vars, clock: Around<'_>, from: usize) -> Pass {
     let (mut vars, mut verbs, mut skipped) = (vars.clone(), Vec::new(), Vec::new());
     let mut index = from;
     let mut follows = 0;
@@ -163,8 +168,8 @@ fn pass(list: &Arc<List>, vars: &Vars, clock: (Now, &str), from: usize) -> Pass 
     Pass { from, next: follows, verbs, skipped }
 }
 
-fn perform(node: &ActionNode, vars: &Vars, (now, timezone): (Now, &str)) -> Option<Step> {
-    let action = super::find(&node.kind)?;
+fn perform(node: &ActionNode, vars: &Vars, (now, timezone, words): Around<'_>) -> Option<Step> {
+    let action = words.find(&node.kind)?;
     let mut substitution = Substitution::new(vars);
     if let Some(when) = &node.when
         && !is_true(&substitution.value(when).ok()?)

@@ -7,8 +7,9 @@ use crate::flow::flows::Flows;
 use crate::flow::script::ActionNode;
 use crate::flow::stack::Frame;
 use crate::flow::vars::Vars;
-use crate::http::{Errand, FetchNo, HttpCall};
+use crate::http::{Errand, FetchNo, HttpCall, ServiceCall};
 use crate::scene::{ErrorClass, Line, Op, Sound};
+use crate::secret;
 use crate::{Now, Tick};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -154,6 +155,23 @@ impl Scene<'_> {
             call.headers.push((IDEMPOTENCY_KEY.to_owned(), key));
         }
         self.run_errand(part, Errand::Http(Box::new(call)))
+    }
+
+    /// Asks a service of the program that holds the runtime; [`Happened::answer`](super::Happened::answer) has what it
+    /// says. The step is written down before the service is asked; after a crash it is asked again, under the same key.
+    pub fn ask(&mut self, service: &str, request: Value) -> Result<Step, Fault> {
+        if secret::is_marked(&request) {
+            return Err(Fault::invalid("secrets are for requests of our own port; a service has its own"));
+        }
+        let timeout_ms = self.errand_timeout_ms()?;
+        let call = ServiceCall {
+            service: service.to_owned(),
+            request,
+            idempotency_key: self.outside()?.idempotency_key(0),
+            timeout_ms,
+        };
+        self.run_errand(0, Errand::Service(Box::new(call)))?;
+        Ok(Step::Wait { memory: self.memory.clone() })
     }
 
     pub fn run_errand(&mut self, part: u32, errand: Errand) -> Result<(), Fault> {

@@ -7,6 +7,7 @@ use super::declare::Parameter;
 
 /// What a trigger type declares of itself.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Declared {
     /// As written in documents: `twilio/inboundCall`.
     pub name: &'static str,
@@ -17,5 +18,18 @@ pub struct Declared {
     pub hands_call_on: bool,
 }
 
-/// Every trigger there is.
+impl Declared {
+    /// A trigger without parameters.
+    pub const fn new(name: &'static str, about: &'static str) -> Declared {
+        Declared { name, about, parameters: &[], hands_call_on: false }
+    }
+
+    /// What documents may give it.
+    #[must_use]
+    pub const fn parameters(self, parameters: &'static [Parameter]) -> Declared {
+        Declared { parameters, ..self }
+    }
+}
+
+/// The language's own triggers.
 pub const TABLE: &[&Declared] = &[&inbound_call::DECLARED, &manual_start::DECLARED];

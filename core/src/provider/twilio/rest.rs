@@ -305,7 +305,7 @@ mod tests {
     fn sent(errand: Errand) -> HttpCall {
         match errand {
             Errand::Http(call) => *call,
-            Errand::Mail(_) => panic!("a mail"),
+            other => panic!("{other:?}"),
         }
     }
 
