@@ -87,8 +87,8 @@ fn the_voice_that_is_a_program_keeps_the_contract() {
     // A WAV file of as many samples as the text has bytes, and some more.
     let script = r#"n=$(( (${#1} + 80) * 2 )); le() { printf "\\$(printf %o $(($1 & 255)))\\$(printf %o $(($1 >> 8 & 255)))\\0\\0"; }
 printf RIFF; le $((n + 36)); printf 'WAVEfmt \020\0\0\0\001\0\001\0\100\037\0\0\200\076\0\0\002\0\020\0data'; le $n; head -c $n /dev/zero"#;
-    let mut config = Config::default();
-    config.speech = Speech::Command(["sh", "-c", script, "sh", "{text}"].map(str::to_owned).into());
+    let speech = Speech::Command(["sh", "-c", script, "sh", "{text}"].map(str::to_owned).into());
+    let config = Config { speech, ..Config::default() };
     let http = std::sync::Arc::new(holdline::adapter::http::HttpPort::new(&config.http));
     contract::speech::check(&|| Box::new(Shared(holdline::adapter::audio::voice(&config, http.clone()))));
 }

@@ -5,7 +5,7 @@ use holdline_core::scene::{Reference, ReferenceKind};
 use serde_json::{Map, Value};
 
 use super::Desk;
-use super::runs::NewRun;
+use super::runs::{Id, NewRun};
 use crate::placing::derived;
 use crate::web::problem::{Code, Problem};
 
@@ -32,7 +32,8 @@ impl Desk {
             let id = derived(format!("{trigger}\n{}\n{key}", script.id).as_bytes());
             let variables = Map::from_iter([(named.name.clone(), event.clone())]);
             let reference = Reference { kind: ReferenceKind::Api, id: key.to_owned() };
-            let new = NewRun { id: Some(id), script, reference, variables, on_complete: None };
+            let (given, on_complete, webhook) = (Id::Given(id), None, None);
+            let new = NewRun { id: given, script, reference, variables, on_complete, webhook };
             match self.begin(new).await {
                 Ok(run) => begun.push(run),
                 // It was told before.

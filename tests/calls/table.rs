@@ -4,7 +4,8 @@
 use crate::{stories, transcript_of};
 use holdline_core::fact::{Fact, Key, RunFact};
 use holdline_core::flow::Run;
-use holdline_core::flow::action::{declared, find};
+use holdline_core::flow::Vocabulary;
+use holdline_core::flow::action::declared;
 use holdline_core::flow::declare::Kind;
 use holdline_core::{Now, RunId};
 use holdline_harness::play::Play;
@@ -80,7 +81,8 @@ fn shown(transcript: &Transcript, play: &Play) -> BTreeSet<(&'static str, Shows)
     let all = steps(play);
     let mut shown = BTreeSet::new();
     for (key, step) in all.iter().flat_map(|(key, steps)| steps.iter().map(move |step| (key, step))) {
-        let Some(action) = find(&step.kind).map(|action| action.declared()) else { continue };
+        let Some(action) = Vocabulary::standard().find(&step.kind) else { continue };
+        let action = action.declared();
         let over_ms = over_ms(play, key);
         let until_ms = if step.ended_ms > step.began_ms { step.ended_ms } else { over_ms };
         let is_during = |at_ms: &u64| (step.began_ms..until_ms).contains(at_ms);

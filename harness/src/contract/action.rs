@@ -191,6 +191,7 @@ impl House {
             complete_count: 0,
             parent: None,
             on_complete: None,
+            webhook: None,
         };
         let shelf = Arc::new(Shelf { own: subject.own.clone(), ..Shelf::default() });
         let (mut run, facts) = Run::begin(now, spec);
