@@ -133,12 +133,8 @@ async fn each_route_is_open_to_its_roles_and_to_nobody_else() {
         let none = ask(&asker, route, None, &[], "").await;
         problem(&none, route, 401, "unauthorized");
         assert_eq!(none.header("www-authenticate"), "Bearer realm=\"holdline\"", "{name}");
-        for wrong in ["", "a-reade", "a-reader ", "A-READER", "an-admin2", "Bearer an-admin"] {
+        for wrong in ["", "a-reade", "A-READER", "an-admin2", "Bearer an-admin"] {
             let told = ask(&asker, route, Some(wrong), &[], "").await;
-            if wrong == "a-reader " {
-                // Spaces around a token are nobody's secret.
-                continue;
-            }
             problem(&told, route, 401, "unauthorized");
             assert!(told.header("www-authenticate").starts_with("Bearer realm=\"holdline\""), "{name}");
         }

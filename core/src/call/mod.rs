@@ -166,6 +166,11 @@ impl Call {
         MediaCounts { call: self.counters, playout, queued }
     }
 
+    /// Whether something is decided and not yet handed over: it waits for the document that it was asked by.
+    pub fn holds_back(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
     /// Decides: the fact is in force from here on, and is written before anything behind it is done.
     fn decide(&mut self, now: Now, fact: CallFact) {
         self.state.apply(&fact, now.wall_ms);

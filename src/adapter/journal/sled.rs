@@ -210,9 +210,7 @@ impl Journal for SledJournal {
             }
         }
         batch.insert(rows::meta("next_row"), next_row.to_be_bytes());
-        pen.append(&self.shelf, batch).map_err(cannot_write)?;
-        (pen.next_row, pen.next_place) = (next_row, next_place);
-        Ok(())
+        pen.append(&self.shelf, batch, next_row, next_place).map_err(cannot_write)
     }
 
     fn settle(&mut self) -> Result<(), JournalError> {

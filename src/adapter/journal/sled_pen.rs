@@ -68,11 +68,19 @@ pub struct Pen {
     /// Batches on their way from the log to the store.
     waiting: VecDeque<Batch>,
     broken: bool,
-    /// The number of the batch that could not be written: it is given again.
-    failed: Option<u64>,
+    /// The batch that could not be written: it is given again.
+    failed: Option<Failed>,
     keeper: Option<JoinHandle<()>>,
     kept_at: Instant,
     _lock: File,
+}
+
+/// A batch that is given again, and what follows on it.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    number: u64,
+    next_row: u64,
+    next_place: u64,
 }
 
 struct Batch {
@@ -235,18 +243,30 @@ impl Pen {
 
     /// Whether the batch that is given again was written after all, or is now.
     pub fn was_written(&mut self, shelf: &Shelf) -> Result<bool, StoreError> {
-        let written = self.failed.is_some_and(|failed| failed <= self.ahead.newest());
-        if written {
+        let written = self.failed.filter(|failed| failed.number <= self.ahead.newest());
+        if let Some(Failed { next_row, next_place, .. }) = written {
             self.sync(shelf)?;
+            (self.next_row, self.next_place) = (next_row, next_place);
         }
         self.failed = None;
-        Ok(written)
+        Ok(written.is_some())
     }
 
-    /// Takes a batch that is given again when this fails.
-    pub fn append(&mut self, shelf: &Shelf, rows: Rows) -> Result<(), StoreError> {
+    /// Takes a batch that is given again when this fails; the next one begins at `next_row` and `next_place`.
+    pub fn append(
+        &mut self,
+        shelf: &Shelf,
+        rows: Rows,
+        next_row: u64,
+        next_place: u64,
+    ) -> Result<(), StoreError> {
         let number = self.ahead.newest() + 1;
-        self.put(shelf, rows, Way::InOrder, true).inspect_err(|_| self.failed = Some(number))
+        let put = self.put(shelf, rows, Way::InOrder, true);
+        match &put {
+            Ok(()) => (self.next_row, self.next_place) = (next_row, next_place),
+            Err(_) => self.failed = Some(Failed { number, next_row, next_place }),
+        }
+        put
     }
 
     /// Takes a batch, and waits for the disk where it must be `durable`. It is in the store once it is settled.
