@@ -311,7 +311,6 @@ function signInForm() {
 function leave() {
   keepToken("");
   signIn(new Refused(401, {}));
-  start();
 }
 
 addEventListener("hashchange", go);
