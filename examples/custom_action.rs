@@ -57,7 +57,16 @@ tasks:
   - { type: talk, parameters: { text: "Hello, ${customer.name:-stranger}." } }
 >>
 
-  0.0  <- gives
+  0.0  <- acme/lookup customer ok: name=Ada
+  0.0  <- gives Stream, back to 1
+  0.0  <- stream up
+  0.0  <- stream down, 1000
+  0.0  <- gives Say "Hello, Ada.", Hangup
+  0.0  <- says "Hello, Ada."
+  1.1  <- line completed after 1.1 s
+  1.1  <- talk ok
+  1.1  <- flow over: completed
+  1.1  <- call over: completed; completed after 1 s, flow completed
 "#;
 
 pub fn main() {

@@ -22,13 +22,44 @@ far +14155550111 answers after 2s talks 5s
 far +14155550122 busy
 "#;
 
-/// Half a minute of a call; the test takes a millisecond.
+/// Ten seconds of a call; the test takes a millisecond.
 const SALES: &str = r#"
+  0.0  <- gives Gather(1 digit, 5 s)[Say "Press 1 for sales, 2 for support."], back to 1
+  0.0  <- says "Press 1 for sales, 2 for support."
   1.9  caller presses 1
+  1.9  <- talk ok
+  1.9  <- digits_receive choice ok: digits=1, ended_by=length
+  1.9  <- branch ok
+  1.9  <- gives Dial +14155550111, back to 2
+  1.9  <- hears +14155550111 ring
+  3.9  <- talks to +14155550111
+  8.9  <- is done with +14155550111: completed
+  8.9  <- connect sales ok: status=completed, call_sid=CAe43c47cbc874f4b4358ddde7853b3d90, duration=5
+  8.9  <- gives Say "Goodbye.", Hangup
+  8.9  <- says "Goodbye."
+  9.7  <- line completed after 9.7 s
+  9.7  <- talk bye ok
+  9.7  <- flow over: completed
+  9.7  <- call over: completed; completed after 9 s, flow completed, digits 1
 "#;
 
 const NOBODY_ELSE_IS_THERE: &str = r#"
+  0.0  <- gives Gather(1 digit, 5 s)[Say "Press 1 for sales, 2 for support."], back to 1
+  0.0  <- says "Press 1 for sales, 2 for support."
   1.9  caller presses 2
+  1.9  <- talk ok
+  1.9  <- digits_receive choice ok: digits=2, ended_by=length
+  1.9  <- branch ok
+  1.9  <- gives Dial +14155550122, back to 2
+  1.9  <- hears +14155550122 ring
+  2.9  <- is done with +14155550122: busy
+  2.9  <- connect support ok: status=busy, call_sid=CAe43c47cbc874f4b4358ddde7853b3d90, duration=0
+  2.9  <- gives Say "Goodbye.", Hangup
+  2.9  <- says "Goodbye."
+  3.7  <- line completed after 3.7 s
+  3.7  <- talk bye ok
+  3.7  <- flow over: completed
+  3.7  <- call over: completed; completed after 3 s, flow completed, digits 2
 "#;
 
 pub fn main() {
