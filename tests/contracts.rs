@@ -20,7 +20,7 @@ fn the_languages_own_actions_keep_the_contract() {
         ("tasks: [{ type: talk, parameters: { text: hello } }]", ""),
         ("media: always\ntasks: [{ type: talk, parameters: { text: hello } }]", ""),
         ("media: always\ntasks: [{ type: beep }, { type: sleep, parameters: { duration: 2s } }]", ""),
-        ("media: always\ntasks: [{ type: digits_send, parameters: { digits: 12 } }]", ""),
+        ("media: always\ntasks: [{ type: digits_send, parameters: { digits: '12' } }]", ""),
         ("media: always\ntasks: [{ type: digits_receive, parameters: { length: 1 } }]", "7"),
         ("tasks: [{ type: digits_receive, parameters: { length: 1, duration: 3s } }]", "7"),
         ("tasks: [{ type: http/request, parameters: { url: \"https://a.test\", method: POST } }]", ""),

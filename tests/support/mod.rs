@@ -32,6 +32,8 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
         if let Some(answer) = ask().await {
             return answer;
         }
+        // What is asked for may come to be on this very thread.
+        tokio::task::yield_now().await;
     }
     panic!("this did not come to be within a minute: {what}");
 }
