@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::crowd::counted;
 use super::kill::Server;
+use super::until;
 use super::wire::Asker;
 
 /// No patience at all: whoever is on the line is handed over.
@@ -172,10 +173,15 @@ async fn judge(asker: &Asker, number: usize, story: &Story) {
         });
         assert_eq!(closed, Some(Some(1001)), "{}", why());
     }
-    let call = asker.get(&format!("/v1/calls/{}", story.call_sid)).await.json();
+    // The network has ended it; that it is over here follows by the status callback.
+    let ended = async |path: String, word: &'static str| {
+        let asked = async || Some(asker.get(&path).await.json()).filter(|told| told[word] == "ended");
+        until("what was handed over is over", asked).await
+    };
+    let call = ended(format!("/v1/calls/{}", story.call_sid), "state").await;
     assert_eq!(call["end_reason"], "completed", "{call:#}");
     let run = call["activeflows"][0].as_str().unwrap();
-    let run = asker.get(&format!("/v1/activeflows/{run}")).await.json();
+    let run = ended(format!("/v1/activeflows/{run}"), "status").await;
     let steps: Vec<(&str, &str)> = run["executed_actions"]
         .as_array()
         .unwrap()
