@@ -114,6 +114,11 @@ const BOUNDS: &[(&str, Seen)] = &[
         Nowhere("a receiver beyond it is asked once more, and says again that it is gone"),
     ),
     ("core/src/workflow/outbox.rs IN_FLIGHT_MAX", At("deliveries_in_flight")),
+    ("core/src/workflow/outbox.rs TO_ONE_MAX", In("holdline_outbox_deliveries")),
+    (
+        "core/src/workflow/outbox.rs GONE_MAX",
+        Nowhere("receivers that said that they are gone; the oldest is asked once more"),
+    ),
     ("core/src/workflow/outbox.rs ROWS_MAX", At("deliveries")),
     (
         "core/src/workflow/outbox.rs TO_ONE_MAX",

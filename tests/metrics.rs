@@ -57,7 +57,8 @@ async fn a_call_is_counted_from_its_arrival_to_its_end_and_names_nobody() {
     is("holdline_calls_arrived_total", &[], 1.0);
     is("holdline_call_duration_seconds_count", &[], 1.0);
     is("holdline_streams_started_total", &[], 1.0);
-    is("holdline_streams_ended_total", &[("how", "stopped")], 1.0);
+    // The status may overtake the stop, which comes by another road; then it is we who close.
+    is("holdline_streams_ended_total", &[], 1.0);
     is("holdline_activeflows", &[], 0.0);
     is("holdline_activeflows_ended_total", &[("reason", "call_ended")], 1.0);
     is("holdline_steps_total", &[("outcome", "interrupted")], 0.0);
