@@ -296,20 +296,26 @@ impl House {
     fn turn(&mut self, event: Event) -> Turn {
         self.turns += 1;
         let posture = Posture { line: self.line, local_speech: true };
-        let mut turn = self.run.take(self.now, &posture, event);
+        let before = self.facts.len();
+        let mut turn = self.run.take(self.now, &posture, event.clone());
         self.facts.append(&mut turn.facts.clone());
         self.needs = turn.needs.clone();
         self.wake_at = turn.wake_at;
         if let Some(written) = self.dies_at.filter(|written| self.facts.len() >= *written) {
-            // A batch is whole or not there; what its turn wanted was done only if all of it was written.
-            let all = self.facts.len() == written;
-            self.facts.truncate(written);
-            for op in turn.ops.drain(..).filter(|_| all) {
-                if let Op::Fetch { errand, .. } = op {
-                    self.asked.insert(key_of(&errand));
+            // A batch is whole or not there; what its turn wanted was done only if it was written.
+            let whole = self.facts.len() == written;
+            if whole {
+                for op in turn.ops.drain(..) {
+                    match op {
+                        Op::Fetch { errand, .. } => _ = self.asked.insert(key_of(&errand)),
+                        Op::Render(_) => self.rendered = true,
+                        _ => {}
+                    }
                 }
+            } else {
+                self.facts.truncate(before);
             }
-            self.crash();
+            self.crash((!whole).then_some(event));
             return turn;
         }
         for op in turn.ops.drain(..) {
@@ -318,7 +324,8 @@ impl House {
         turn
     }
 
-    fn crash(&mut self) {
+    /// What was told and not written down is told once more: a request is repeated, a key is pressed again.
+    fn crash(&mut self, untold: Option<Event>) {
         self.dies_at = None;
         let written = serde_json::to_string(&self.facts).and_then(|text| serde_json::from_str(&text));
         let written: Vec<RunFact> =
@@ -328,14 +335,21 @@ impl House {
         self.run.bind(self.shelf.clone());
         self.facts = written;
         self.line = if self.has_call { Line::Asking } else { Line::Absent };
+        self.needs = Needs::Nothing;
         self.events.clear();
         self.playing.clear();
-        self.rendered = false;
-        // The caller comes back from whatever was being performed.
-        self.events.push_back(match self.has_call {
-            true => Event::Performed { answer: LineAnswer::Returned },
-            false => Event::Proceed,
-        });
+        match untold {
+            Some(performed @ Event::Performed { .. }) => return self.events.push_back(performed),
+            Some(Event::Pressed { digit }) => self.presses.push_front(digit),
+            _ => {}
+        }
+        // A document that was given is performed; without one the network comes back for the next.
+        if !self.rendered {
+            self.events.push_back(match self.has_call {
+                true => Event::Performed { answer: LineAnswer::Returned },
+                false => Event::Proceed,
+            });
+        }
     }
 
     fn perform(&mut self, op: Op) {
