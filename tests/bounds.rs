@@ -109,10 +109,6 @@ const BOUNDS: &[(&str, Seen)] = &[
     ("core/src/provider/twilio/stream.rs MESSAGE_BYTES_MAX", At("stream_message_bytes")),
     ("core/src/timeline.rs ROWS_MAX", Nowhere("how much a page shows; it says how much is missing")),
     ("core/src/trace.rs SPANS_MAX", Nowhere("how much a trace tells; its root says how much is missing")),
-    (
-        "core/src/workflow/outbox.rs GONE_MAX",
-        Nowhere("a receiver beyond it is asked once more, and says again that it is gone"),
-    ),
     ("core/src/workflow/outbox.rs IN_FLIGHT_MAX", At("deliveries_in_flight")),
     ("core/src/workflow/outbox.rs TO_ONE_MAX", In("holdline_outbox_deliveries")),
     (
@@ -120,10 +116,6 @@ const BOUNDS: &[(&str, Seen)] = &[
         Nowhere("receivers that said that they are gone; the oldest is asked once more"),
     ),
     ("core/src/workflow/outbox.rs ROWS_MAX", At("deliveries")),
-    (
-        "core/src/workflow/outbox.rs TO_ONE_MAX",
-        Nowhere("deliveries wait for their receiver, and `holdline_outbox_deliveries` shows how many"),
-    ),
     ("src/adapter/", In("holdline_step_errors_total")),
     ("src/adapter/journal/", Nowhere("the shape of rows on disk")),
     ("src/cli/", Nowhere("of the command line, whose user sees what it says")),
