@@ -209,7 +209,7 @@ fn webhook(url: String, secret: Option<&str>, types: &[&str]) -> Webhook {
 
 /// A server that owes events to a receiver, and tries again at once.
 fn owing(receiver: &Receiver, retries: usize) -> impl FnOnce(&mut Config) + use<> {
-    let url = receiver.url("/events?key=secret");
+    let url = receiver.url("/a-secret/events?key=secret");
     move |config: &mut Config| {
         config.events.secret = Some(Secret::new(SECRET));
         config.events.retry = vec![Duration::from_millis(1); retries];

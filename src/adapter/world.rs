@@ -109,7 +109,11 @@ impl World for OtherSystems {
         let inner = self.inner.clone();
         Box::pin(async move {
             let outcome = match errand {
-                Errand::Http(call) => inner.send(*call).await,
+                Errand::Http(call) => {
+                    let receiver = inner.receiver(&call.endpoint);
+                    let outcome = inner.send(*call).await;
+                    outcome.map_err(|error| without_path(error, receiver.as_ref()))
+                }
                 Errand::Mail(mail) => inner.mail.send(*mail, &inner.vault).await,
                 Errand::Service(call) => Err(unknown_service(&call.service)),
             };
@@ -121,7 +125,22 @@ impl World for OtherSystems {
     }
 }
 
+/// A path may be all that keeps a receiver of events from being written to by anybody.
+fn without_path(error: NoReply, receiver: Option<&(String, String)>) -> NoReply {
+    match receiver {
+        Some((address, host)) => NoReply { message: error.message.replace(address, host), ..error },
+        None => error,
+    }
+}
+
 impl Inner {
+    /// The address of a receiver of events as an error would show it, and what is shown instead.
+    fn receiver(&self, endpoint: &Endpoint) -> Option<(String, String)> {
+        let Endpoint::Webhook { id, host } = endpoint else { return None };
+        let (url, _) = self.webhooks.get(id)?;
+        Some((super::http::shown(&Url::parse(url).ok()?), host.clone()))
+    }
+
     async fn send(&self, call: HttpCall) -> Outcome {
         let HttpCall { timeout_ms, as_text, .. } = call;
         let timeout = Duration::from_millis(timeout_ms);
