@@ -26,7 +26,7 @@ fn the_languages_own_actions_keep_the_contract() {
         ("tasks: [{ type: http/request, parameters: { url: \"https://a.test\", method: POST } }]", ""),
         ("tasks: [{ type: fetch, parameters: { event_url: \"https://a.test/actions\" } }]", ""),
         (
-            "tasks: [{ type: message_send, parameters: { text: hi, destinations: [{ target: \"+14155550111\" }] } }]",
+            "tasks: [{ type: message_send, parameters: { source: \"+14155550100\", text: hi, destinations: [{ target: \"+14155550111\" }] } }]",
             "",
         ),
         (

@@ -3,7 +3,7 @@
 //!
 //! | carrier | for |
 //! |---|---|
-//! | [`raw`] | the server of its own: it takes the connection out of HTTP, and gives it to its session as a [`line`] |
+//! | [`raw`] | the server of its own: it takes the connection out of HTTP, and gives it to its session as a [`mod@line`] |
 //! | [`web_actor`] | any actix-web app: the socket stays the body of an HTTP response |
 
 pub mod endpoint;
