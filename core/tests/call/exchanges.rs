@@ -1,5 +1,6 @@
 //! Which document a request gets: every combination of where the call stands and what the request says.
 
+use holdline_core::call::Input;
 use holdline_core::fuzz::{Stage, brief, script};
 
 /// Every document is one prompt, except the odd ones of `streams`, which are a stream.
@@ -35,7 +36,7 @@ fn number(stage: &mut Stage, x: Option<u32>, key: Option<&str>) -> u32 {
 enum Since {
     Given,
     Started,
-    /// It came back, and the process died before the next document was made.
+    /// It came back, and its flow was lost before the next document was made: the return alone is written.
     Returned,
 }
 
@@ -46,6 +47,7 @@ fn bring(stage: &mut Stage, newest: u32, since: Since) {
         Since::Returned => {
             stage.held = true;
             stage.next(Some(newest), None);
+            stage.input(Input::FlowLost);
             stage.crash();
             stage.held = false;
             while stage.deliver() {}
