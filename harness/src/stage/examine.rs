@@ -81,7 +81,8 @@ impl Examiner {
         let mut verdict = invariant::sound_in_flight(call, now);
         let story = self.facts.entry(call.state().arrival.call.clone()).or_default();
         let is_news = story.facts.len() != story.compared;
-        if is_settled && is_news {
+        // What is held back for a document's commit is in force already, and on its way to be a fact.
+        if is_settled && is_news && !call.holds_back() {
             story.compared = story.facts.len();
             if let Some(run) = run {
                 verdict = verdict.and_then(|()| invariant::run_within_limits(run));
