@@ -8,7 +8,6 @@ use holdline_core::flow::action;
 use holdline_core::flow::check::check_all;
 use holdline_core::flow::diagnostic::{Diagnostic, Report};
 use holdline_core::flow::parse::{Language, Parsed, Spans, parse, parse_list};
-use holdline_core::flow::sample;
 use holdline_core::flow::script::{Dialect, OnError};
 use holdline_core::limit::Limits;
 use proptest::prelude::*;
@@ -22,22 +21,12 @@ fn with_language<T>(then: impl FnOnce(&Language<'_>) -> T) -> T {
     then(&Language::new(&actions, action::LATER, &limits))
 }
 
-/// More of the language than there are actions for.
-fn with_sample<T>(then: impl FnOnce(&Language<'_>) -> T) -> T {
-    let limits = Limits::default();
-    then(&Language::new(sample::ACTIONS, sample::LATER, &limits))
-}
-
 fn stem(file: &str) -> &str {
     Path::new(file).file_stem().unwrap().to_str().unwrap()
 }
 
 fn read(file: &str, text: &str) -> Parsed {
     with_language(|language| parse(language, file, stem(file), text))
-}
-
-fn read_with_sample(file: &str, text: &str) -> Parsed {
-    with_sample(|language| parse(language, file, stem(file), text))
 }
 
 struct Document {
@@ -53,7 +42,6 @@ fn folder(name: &str) -> Vec<Document> {
     paths.sort();
     let open = |path: PathBuf| {
         let file = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let read = if name == "later" { read_with_sample } else { read };
         let parsed = read(&file, &fs::read_to_string(&path).unwrap());
         Document { path, parsed }
     };
@@ -112,14 +100,6 @@ fn judge_all(documents: &[Document], in_force: &[&Spans], are_together: bool) ->
 fn good_documents_load_as_they_stand() {
     let documents = folder("good");
     assert!(documents.len() >= 22);
-    for (document, report) in documents.iter().zip(judge_all(&documents, &[], true)) {
-        assert!(report.is_ok() && document.parsed.script.is_some(), "{}", document.path.display());
-    }
-}
-
-#[test]
-fn documents_with_actions_of_later_deliveries_load_too() {
-    let documents = folder("later");
     for (document, report) in documents.iter().zip(judge_all(&documents, &[], true)) {
         assert!(report.is_ok() && document.parsed.script.is_some(), "{}", document.path.display());
     }
@@ -198,15 +178,13 @@ fn uuid_version(id: &str) -> u32 {
 
 #[test]
 fn yaml_and_json_of_one_document_are_one_script() {
-    for document in folder("good").into_iter().chain(folder("later")) {
+    for document in folder("good") {
         if document.path.extension().is_some_and(|extension| extension == "json") {
             continue;
         }
         let text = fs::read_to_string(&document.path).unwrap();
         let tree = holdline_core::flow::source::read("a.yaml", &text).unwrap().to_json();
         let stem = document.path.file_stem().unwrap().to_str().unwrap();
-        let is_later = document.path.parent().is_some_and(|folder| folder.ends_with("later"));
-        let read = if is_later { read_with_sample } else { read };
         let json = read(&format!("{stem}.json"), &serde_json::to_string_pretty(&tree).unwrap());
         assert!(document.parsed.script.is_some());
         assert_eq!(json.script, document.parsed.script, "{}", document.path.display());
@@ -262,10 +240,7 @@ fn a_report_reads_as_promised() {
 fn workflows_are_looked_for_among_all_documents() {
     let a = read("a.yaml", "on_complete: b\ntasks: []");
     let b = read("b.yaml", "on_complete: c\ntasks: []");
-    let c = read_with_sample(
-        "c.yaml",
-        "on_complete: b\ntasks: [{ type: fetch_flow, parameters: { flow_id: d } }]",
-    );
+    let c = read("c.yaml", "on_complete: b\ntasks: [{ type: fetch_flow, parameters: { flow_id: d } }]");
     let twin = read("twin.yaml", "id: a\ntasks: []");
     let broken = read("d.yaml", "tasks: [");
     let said = |report: Report| {
@@ -313,7 +288,7 @@ fn a_queue_skips_what_the_network_cannot_do_by_itself() {
 fn zones_are_known_without_the_machine() {
     let zone = |name: &str| {
         let text = format!("tasks: [{{ type: condition_datetime, parameters: {{ timezone: {name} }} }}]");
-        read_with_sample("a.yaml", &text).report.errors.first().map(|d| d.code.to_string())
+        read("a.yaml", &text).report.errors.first().map(|d| d.code.to_string())
     };
     assert_eq!(zone("Europe/Berlin"), None);
     assert_eq!(zone("\"${zone}\""), None);

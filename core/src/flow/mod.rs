@@ -21,7 +21,6 @@ pub mod parse;
 mod policy;
 pub mod run;
 #[doc(hidden)]
-pub mod sample;
 pub mod schema;
 pub mod script;
 pub mod source;
