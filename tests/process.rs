@@ -93,6 +93,11 @@ fn what_cannot_start_says_why_and_exits_3() {
     assert!(said.contains("in use by another holdline (process"), "{said}");
     drop(first);
 
+    let nowhere = holdline().current_dir(home.path()).args(["--flows", "nowhere"]).output().unwrap();
+    let said = String::from_utf8(nowhere.stderr).unwrap();
+    assert_eq!(nowhere.status.code(), Some(3), "{said}");
+    assert!(said.contains("expected a folder of workflows, but there is none at nowhere"), "{said}");
+
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let text = CONFIG.replacen("127.0.0.1:0", &address.to_string(), 1);

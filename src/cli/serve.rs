@@ -22,6 +22,15 @@ const HAND_OVER: Duration = Duration::from_secs(2);
 const SWEEP_EVERY_LEAST: Duration = Duration::from_secs(10);
 
 pub(super) fn run(arguments: &ServeArguments) -> Exit {
+    // A folder that somebody types is there; the one of the settings may come later, and is watched for.
+    if let Some(folder) = arguments.place.flows.as_ref().filter(|folder| !folder.is_dir()) {
+        complain(&format!(
+            "holdline: --flows: expected a folder of workflows, but there is none at {}. Make it, or leave --flows \
+             out for the one that the configuration names",
+            folder.display()
+        ));
+        return Exit::CannotStart;
+    }
     let config = match Config::load(&arguments.place.sources()) {
         Ok(config) => config,
         Err(error) => {
