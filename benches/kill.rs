@@ -28,7 +28,7 @@ fn main() {
     assert_eq!(report.rounds, rounds, "there are too few calls for so many kills");
     assert!(report.down_at_worst <= DOWN_MOST, "{:?}", report.down_at_worst);
     for way in WayBack::ALL {
-        assert!(report.ways.get(&way).is_some_and(|times| *times > 0), "nobody came back by {way:?}");
+        assert!(report.back.contains_key(&way), "nobody came back by {way:?}");
     }
-    assert!(report.back_at(1.0) <= BACK_WITHIN, "a caller waited for {:?}", report.back_at(1.0));
+    assert!(report.back_at_worst() <= BACK_WITHIN, "a caller waited for {:?}", report.back_at_worst());
 }

@@ -107,11 +107,9 @@ pub struct Report {
     pub ready_at_worst: Duration,
     /// From a kill to the start of the next process.
     pub down_at_worst: Duration,
-    /// How often a caller whose stream died with the server came back, by each way.
-    pub ways: BTreeMap<WayBack, usize>,
-    /// From the ready line, or from the loss if that came later, until the caller got something: its next document, or
-    /// sound. The shortest first.
-    pub back: Vec<Duration>,
+    /// By the way in which a caller whose stream died with the server came back: from the ready line, or from the loss
+    /// if that came later, until the caller got something: its next document, or sound. The shortest first.
+    pub back: BTreeMap<WayBack, Vec<Duration>>,
 }
 
 /// How the network finds back to a call whose stream died.
@@ -188,8 +186,14 @@ impl Kills {
             }
         });
         let pieces = PIECES_OF_A_CALL * CALLS_OF_A_ROUND;
-        let mut rounds = 0;
+        let (mut rounds, mut was_at_once) = (0, false);
         for _ in 0..self.rounds {
+            // A kill may hit those who are on their way back from the last one. The network gives a call up when a third
+            // one hits them too, whoever answers it.
+            was_at_once = !was_at_once && dice.up_to(1) == 0;
+            if !was_at_once {
+                runtime.block_on(watch.everybody_is_back());
+            }
             let strike = Strike {
                 way: if dice.up_to(1) == 0 { Way::ToServer } else { Way::FromServer },
                 pieces: 1 + dice.up_to(pieces),
@@ -227,7 +231,7 @@ impl Kills {
         });
         server.end();
         let (facts, begun_again) = judge(home.path(), &stories);
-        let (ways, back) = watch.judge(&lives);
+        let back = watch.judge(&lives);
         Report {
             seed: self.seed,
             rounds,
@@ -236,7 +240,6 @@ impl Kills {
             begun_again,
             ready_at_worst,
             down_at_worst,
-            ways,
             back,
         }
     }
@@ -252,6 +255,8 @@ struct Life {
 #[derive(Default)]
 struct Watch {
     seen: Mutex<BTreeMap<usize, Vec<(Instant, Seen)>>>,
+    /// Calls whose stream broke and that have got nothing since.
+    away: watch::Sender<BTreeSet<usize>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,6 +268,7 @@ enum Seen {
         numbered: bool,
     },
     Sound,
+    Over,
     Other,
 }
 
@@ -272,15 +278,26 @@ impl Watch {
             Experience::StreamDown { code: None, .. } => Seen::Lost,
             Experience::Fetched { url, .. } => Seen::Document { numbered: url.contains("x=") },
             Experience::HearsAudio { .. } | Experience::Hears { .. } => Seen::Sound,
+            Experience::Ended { .. } => Seen::Over,
             _ => Seen::Other,
         };
+        self.away.send_if_modified(|away| match seen {
+            Seen::Lost => away.insert(call),
+            Seen::Document { .. } | Seen::Sound | Seen::Over => away.remove(&call),
+            Seen::Other => false,
+        });
         self.seen.lock().unwrap().entry(call).or_default().push((Instant::now(), seen));
         seen
     }
 
+    async fn everybody_is_back(&self) {
+        // The sender is here.
+        let _ = self.away.subscribe().wait_for(BTreeSet::is_empty).await;
+    }
+
     /// The ways that were taken back, and how long each took.
-    fn judge(&self, lives: &[Life]) -> (BTreeMap<WayBack, usize>, Vec<Duration>) {
-        let (mut ways, mut back) = (BTreeMap::new(), Vec::new());
+    fn judge(&self, lives: &[Life]) -> BTreeMap<WayBack, Vec<Duration>> {
+        let mut back: BTreeMap<WayBack, Vec<Duration>> = BTreeMap::new();
         for (call, seen) in self.seen.lock().unwrap().iter() {
             let mut lost = None;
             for (at, seen) in seen {
@@ -290,15 +307,14 @@ impl Watch {
                         lost = None;
                         let by_number = *seen != Seen::Document { numbered: false };
                         let way = if by_number { WayBack::of(*call) } else { WayBack::Fallback };
-                        *ways.entry(way).or_insert(0) += 1;
-                        back.extend(waits(lives, since, *at));
+                        back.entry(way).or_default().extend(waits(lives, since, *at));
                     }
                     _ => {}
                 }
             }
         }
-        back.sort();
-        (ways, back)
+        back.values_mut().for_each(|times| times.sort());
+        back
     }
 }
 
@@ -335,8 +351,10 @@ async fn call(
     let _ = begins.behind.wait_for(|lived| *lived >= begins.after).await;
     let World { switchboard, relay, watch } = world;
     let (origin, way) = (&relay.origin, WayBack::of(number));
-    let mut config = LineConfig::new(format!("{origin}/webhooks/main#rc=5&rp=all&ct=1000&tt=15000"), &seed);
-    config.fallback_url = Some(format!("{origin}/webhooks/main/next"));
+    // As our guide to a number says: the next kill may come while the network is on its way back from the last one.
+    let patience = "rc=5&rp=all&ct=1000&tt=15000";
+    let mut config = LineConfig::new(format!("{origin}/webhooks/main#{patience}"), &seed);
+    config.fallback_url = Some(format!("{origin}/webhooks/main/next#{patience}"));
     config.status_url = Some(format!("{origin}/webhooks/twilio/status"));
     config.say_per_character = Duration::from_millis(20);
     config.script = Script::parse("after \"Press a key\" +0.3 presses 5").unwrap();
@@ -347,7 +365,7 @@ async fn call(
     };
     if way == WayBack::Fallback {
         // It tries in vain so often first.
-        config.retry_gap = Duration::from_millis(20);
+        config.retry_gap = Duration::from_millis(100);
     }
     let sid = config.call_sid.clone();
     let lives = move |_, lived: &Experience| {
@@ -605,9 +623,9 @@ impl Dice {
 }
 
 impl Report {
-    pub fn back_at(&self, part: f64) -> Duration {
-        let place = (self.back.len() as f64 * part) as usize;
-        self.back.get(place.min(self.back.len().saturating_sub(1))).copied().unwrap_or_default()
+    /// The longest that anybody waited.
+    pub fn back_at_worst(&self) -> Duration {
+        self.back.values().filter_map(|times| times.last()).max().copied().unwrap_or_default()
     }
 }
 
@@ -617,8 +635,7 @@ impl Display for Report {
             f,
             "{} calls through {} kills (seed {}): {} facts, {} steps begun again; none lost, no effect doubled\n\
              the next process begins after {} ms at worst, and is ready {} ms later at worst\n\
-             streams that died came back by {:?}\n\
-             from the ready line to the first sound or document: p50 {} ms, p90 {} ms, p99 {} ms, worst {} ms of {}",
+             from the ready line, or the loss of the stream, to the first sound or document:",
             self.calls,
             self.rounds,
             self.seed,
@@ -626,12 +643,12 @@ impl Display for Report {
             self.begun_again,
             self.down_at_worst.as_millis(),
             self.ready_at_worst.as_millis(),
-            self.ways,
-            self.back_at(0.5).as_millis(),
-            self.back_at(0.9).as_millis(),
-            self.back_at(0.99).as_millis(),
-            self.back_at(1.0).as_millis(),
-            self.back.len()
-        )
+        )?;
+        for (way, times) in &self.back {
+            let at = |part: usize| times.get((times.len() * part / 1000).min(times.len() - 1));
+            let [half, most, worst] = [500, 990, 1000].map(|part| at(part).map_or(0, Duration::as_millis));
+            write!(f, "\n{way:?}: {} times, p50 {half} ms, p99 {most} ms, worst {worst} ms", times.len())?;
+        }
+        Ok(())
     }
 }

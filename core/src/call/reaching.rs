@@ -140,7 +140,10 @@ impl Call {
     pub(super) fn look_after_restart(&mut self, now: Now) {
         if let Some(rest) = self.config.rest.as_ref().filter(|_| !self.wants_hangup()) {
             self.reach.look_at = Some(now.tick + rest.interval);
-            self.reach.again = Some(if self.flow.stream_lost {
+            // Its socket may have been there before its stream was.
+            let waited_for = self.state.exchanges.last();
+            let socket_lost = waited_for.is_some_and(|last| last.token_used && !last.stream_started && !last.returned);
+            self.reach.again = Some(if self.flow.stream_lost || socket_lost {
                 (now.tick + BEHIND_A_RESTART, Wish::Look(Doubt::Lost))
             } else {
                 (now.tick, Wish::Look(Doubt::Meanwhile))
