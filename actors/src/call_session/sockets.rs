@@ -71,24 +71,36 @@ impl Socket {
     }
 
     fn offer(&mut self, out: StreamOut) -> Posted {
+        // Nearly always nothing waits, and the frame need not be moved through a queue.
+        if self.credit > 0 && self.owed.is_empty() {
+            return self.send(out);
+        }
         self.owed.push_back(out);
         self.drain()
     }
 
     /// Sends what the credit allows, in order.
     fn drain(&mut self) -> Posted {
-        while self.credit > 0 {
-            let Some(out) = self.owed.pop_front() else { break };
-            match &mut self.way {
-                Way::Line(line) => line.send(&out),
-                Way::Actor(actor) => {
-                    if actor.post(SocketOut::Send(out)) == Posted::Gone {
-                        return Posted::Gone;
-                    }
+        while self.credit > 0
+            && let Some(out) = self.owed.pop_front()
+        {
+            if self.send(out) == Posted::Gone {
+                return Posted::Gone;
+            }
+        }
+        Posted::Taken
+    }
+
+    fn send(&mut self, out: StreamOut) -> Posted {
+        match &mut self.way {
+            Way::Line(line) => line.send(&out),
+            Way::Actor(actor) => {
+                if actor.post(SocketOut::Send(out)) == Posted::Gone {
+                    return Posted::Gone;
                 }
             }
-            self.credit -= 1;
         }
+        self.credit -= 1;
         Posted::Taken
     }
 }

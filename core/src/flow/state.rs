@@ -13,7 +13,7 @@ use super::vars::{Vars, is_reserved};
 use crate::id::RunId;
 use crate::scene::{Gap, RecordingReport, ReferenceKind, RunOver};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 pub const MAIN: &str = "main";
@@ -23,6 +23,7 @@ pub const PUSHED: u64 = 1 << 32;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
+    /// Without its variables: those are in `vars`, and the whole of it is in the journal.
     pub begun: Box<Begun>,
     pub frames: Vec<Frame>,
     pub history: History,
@@ -90,7 +91,7 @@ impl State {
     pub fn of(begun: &Begun) -> State {
         let main = Frame::new(MAIN.to_owned(), Arc::new(List::new(&begun.script.actions)), None);
         State {
-            begun: Box::new(begun.clone()),
+            begun: Box::new(Begun { variables: Map::new(), ..begun.clone() }),
             frames: vec![main],
             history: History::default(),
             pending: Vec::new(),
