@@ -142,7 +142,8 @@ impl Call {
             self.reach.look_at = Some(now.tick + rest.interval);
             // Its socket may have been there before its stream was.
             let waited_for = self.state.exchanges.last();
-            let socket_lost = waited_for.is_some_and(|last| last.token_used && !last.stream_started && !last.returned);
+            let socket_lost =
+                waited_for.is_some_and(|last| last.token_used && !last.stream_started && !last.returned);
             self.reach.again = Some(if self.flow.stream_lost || socket_lost {
                 (now.tick + BEHIND_A_RESTART, Wish::Look(Doubt::Lost))
             } else {

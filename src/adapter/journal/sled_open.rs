@@ -11,7 +11,7 @@ use super::sled_pen::Way;
 use super::sled_rows as rows;
 
 /// Pages of the store kept in memory. Its own default is a gigabyte, and it uses several times what it is told.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// A store that this process has just closed holds its lock until the store's own threads are done.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
