@@ -101,6 +101,29 @@ impl Caller {
     }
 }
 
+/// Presses the button with these words.
+async fn push(page: &mut Page, words: &str) {
+    let mark = format!(
+        "(() => {{ const found = [...document.querySelectorAll('button')].find((button) => button.textContent === {});
+        if (found) found.dataset.pushed = {0}; return Boolean(found) }})()",
+        json!(words)
+    );
+    page.until(&mark).await;
+    page.click(&format!("[data-pushed={}]", json!(words))).await;
+}
+
+/// As a person takes another word of a choice.
+async fn choose(page: &mut Page, selector: &str, value: &str) {
+    page.until(&format!("document.querySelector({})", json!(selector))).await;
+    let change = format!(
+        "(() => {{ const node = document.querySelector({}); node.value = {};
+        node.dispatchEvent(new Event('change', {{ bubbles: true }})) }})()",
+        json!(selector),
+        json!(value)
+    );
+    page.eval(&change).await;
+}
+
 /// Opens the dashboard, and waits until it is live.
 async fn open(page: &mut Page, origin: &str) {
     page.go(&format!("{origin}/")).await;
@@ -153,6 +176,9 @@ async fn a_call_appears_moves_and_ends_while_one_looks() {
         )
         .await;
     assert_eq!(plays, true);
+    page.click("canvas.wave").await;
+    page.until("document.querySelector('.recording audio').currentTime > 0").await;
+    page.until("document.querySelector('canvas.wave').played > 0").await;
     let drawn = page
         .eval("(() => { const canvas = document.querySelector('canvas.wave'); const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); return data.some((byte) => byte > 0) })()")
         .await;
@@ -276,6 +302,9 @@ async fn a_page_whose_server_was_gone_for_a_while_says_so_and_catches_up() {
         }
     });
     open(&mut page, &origin).await;
+    let before = Caller::rings(&hosted, "short", "+14155550104");
+    before.hears_the_end().await;
+    page.until_reads(".calls.ended a.row", "+14155550104").await;
     plug.send_replace(false);
     page.until("document.querySelector('.banner.shown')?.textContent.includes('may be old')").await;
     let caller = Caller::rings(&hosted, "menu", "+14155550109");
@@ -283,9 +312,73 @@ async fn a_page_whose_server_was_gone_for_a_while_says_so_and_catches_up() {
     page.until_reads(".calls.live a.row", "+14155550109").await;
     page.until("!document.querySelector('.banner.shown')").await;
     page.until("document.querySelector('[data-connection=live], [data-connection=polling]')").await;
+    assert!(page.resumed.iter().any(|id| !id.is_empty()), "the stream goes on behind the last event");
     caller.hangs_up().await;
     page.until_reads(".calls.ended a.row", "+14155550109").await;
     page.complaints.retain(|line| !line.contains("net::ERR_"));
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_filtered_and_paged_and_the_address_says_how() {
+    let Some(mut page) = page().await else { return };
+    let hosted = hosted(|_| {});
+    for number in 0..23 {
+        Caller::rings(&hosted, "short", &format!("+141555502{number:02}")).hears_the_end().await;
+    }
+    Caller::rings(&hosted, "failing", "+14155550300").hears_the_end().await;
+    open(&mut page, &hosted.control()).await;
+    let rows = |count: usize| format!("document.querySelectorAll('.calls.ended a.row').length === {count}");
+    page.until(&rows(20)).await;
+    page.until_reads(".pager", "Page 1").await;
+    push(&mut page, "Older").await;
+    page.until(&rows(4)).await;
+    page.until_reads(".calls.ended a.row", "+14155550200").await;
+    push(&mut page, "Newer").await;
+    page.until(&rows(20)).await;
+
+    page.click(".filters input").await;
+    page.write("+14155550207").await;
+    page.press(Key::Enter).await;
+    page.until(&rows(1)).await;
+    page.until("location.hash.includes('from=%2B14155550207')").await;
+    page.go(&format!("{}/#/calls?workflow=failing", hosted.control())).await;
+    page.until_reads(".calls.ended a.row", "+14155550300").await;
+    page.until(&rows(1)).await;
+    assert_eq!(page.eval("document.querySelector('.filters select').value").await, "failing");
+    choose(&mut page, ".filters label:nth-of-type(1) select", "menu").await;
+    page.until_reads(".empty", "No live call fits").await;
+
+    let runs = |count: usize| format!("document.querySelectorAll('.runs a.row').length === {count}");
+    page.go(&format!("{}/#/activeflows?flow_id=failing", hosted.control())).await;
+    page.until(&runs(1)).await;
+    choose(&mut page, ".filters label:nth-of-type(1) select", "completed").await;
+    page.until_reads(".empty", "No activeflow fits").await;
+    choose(&mut page, ".filters label:nth-of-type(2) select", "").await;
+    page.until("document.querySelectorAll('.runs a.row').length > 20").await;
+    choose(&mut page, ".filters label:nth-of-type(3) select", "workflow").await;
+    page.until_reads(".empty", "No activeflow fits").await;
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_moves_for_whoever_asked_for_less_motion() {
+    let Some(mut page) = page().await else { return };
+    let hosted = hosted(|_| {});
+    open(&mut page, &hosted.control()).await;
+    let caller = Caller::rings(&hosted, "menu", "+14155550105");
+    page.click(".calls.live a.row").await;
+    page.until("document.querySelector('.node[data-outcome=current]')").await;
+    let moves = "[...document.querySelectorAll('*')].some((node) => { const style = getComputedStyle(node);
+        return style.animationName !== 'none' || style.transitionDuration.split(',').some((time) => parseFloat(time) > 0) })";
+    assert_eq!(page.eval(moves).await, true);
+    page.command(
+        "Emulation.setEmulatedMedia",
+        json!({ "features": [{ "name": "prefers-reduced-motion", "value": "reduce" }] }),
+    )
+    .await;
+    assert_eq!(page.eval(moves).await, false);
+    caller.hangs_up().await;
     page.close().await;
 }
 

@@ -38,6 +38,8 @@ pub struct Page {
     target: String,
     /// Whatever the page complained about: errors in its console, refusals of its content policy, exceptions.
     pub complaints: Vec<String>,
+    /// Behind which events it asked a stream to go on.
+    pub resumed: Vec<String>,
     loaded: u64,
 }
 
@@ -140,7 +142,7 @@ impl Page {
         let config =
             WebSocketConfig::default().max_message_size(Some(64 << 20)).max_frame_size(Some(64 << 20));
         let (socket, _) = connect_async_with_config(url, Some(config), true).await.unwrap();
-        Page { socket, last: 0, target, complaints: Vec::new(), loaded: 0 }
+        Page { socket, last: 0, target, complaints: Vec::new(), resumed: Vec::new(), loaded: 0 }
     }
 
     pub async fn command(&mut self, method: &str, params: Value) -> Value {
@@ -173,6 +175,10 @@ impl Page {
         let params = &told["params"];
         match told["method"].as_str() {
             Some("Page.loadEventFired") => self.loaded += 1,
+            Some("Network.requestWillBeSent") => {
+                let id = params["request"]["headers"]["last-event-id"].as_str();
+                self.resumed.extend(id.map(str::to_owned));
+            }
             Some("Runtime.exceptionThrown") => self.complaints.push(params["exceptionDetails"].to_string()),
             Some("Runtime.consoleAPICalled") if params["type"] == "error" || params["type"] == "assert" => {
                 self.complaints.push(params["args"].to_string());

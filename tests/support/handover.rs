@@ -52,6 +52,8 @@ outputs: [{ name: pressed, value: '${key.digits}' }]
 const SILENCE: u8 = 0xff;
 /// 8000 a second.
 const BYTE: Duration = Duration::from_micros(125);
+/// Half a second: what comes back first is the silence before it spoke.
+const RETURNED_FRAMES: u64 = 25;
 /// The caller speaks for longer than one of the processes listens.
 const SPEAKS_FRAMES: usize = 1500;
 
@@ -195,7 +197,7 @@ async fn call(
 async fn returns(asker: &Asker, call_sid: &str) {
     until("the caller hears itself", async || {
         let call = asker.get(&format!("/v1/calls/{call_sid}")).await.json();
-        call["media"]["frames_out"].as_u64().filter(|frames| *frames > 0)
+        call["media"]["frames_out"].as_u64().filter(|frames| *frames >= RETURNED_FRAMES)
     })
     .await;
 }

@@ -32,9 +32,10 @@ function stepOf(step, key) {
   const head = [
     h("span.state", { class: tone }, h("span.dot", { "aria-hidden": "true" }), plain(step.outcome ?? "under way")),
     h("span.action", {}, step.name && h("span.name", {}, step.name), step.name ? " " : "", h("span.kind", {}, step.type)),
-    step.attempts > 1 && h("span.attempts", {}, `${step.attempts} attempts`),
-    h("span.took", {}, took),
-    h("span.at", {}, instant(step.started_at)),
+    h("span.figures", {},
+      step.attempts > 1 && h("span.attempts", {}, `${step.attempts} attempts`),
+      h("span.took", {}, took),
+      h("span.at", {}, instant(step.started_at))),
   ];
   return h("li", { key: `${key}`, "data-outcome": step.outcome ?? "current" },
     more
