@@ -194,14 +194,15 @@ impl CallSession {
     }
 
     /// Writes a batch, and lets go of what waits behind it.
-    fn record(&mut self, mut facts: Vec<Fact>, ctx: &mut Context<Self>) -> Done {
+    fn record(&mut self, mut facts: Vec<(u64, Fact)>, ctx: &mut Context<Self>) -> Done {
         self.share.settle(self.driver.machine().state(), &self.house.tally);
         let wall_ms = self.driver.decided_ms();
         let mut batch = std::mem::take(&mut self.first);
         // Behind the call's arrival, ahead of what its flow has done since.
         let behind = facts.len().min(1);
-        facts.splice(behind..behind, self.born.drain(..));
-        batch.extend(facts.into_iter().map(|fact| Entry { key: fact.key(&self.key), wall_ms, fact }));
+        facts.splice(behind..behind, self.born.drain(..).map(|fact| (wall_ms, fact)));
+        let entry = |(wall_ms, fact): (u64, Fact)| Entry { key: fact.key(&self.key), wall_ms, fact };
+        batch.extend(facts.into_iter().map(entry));
         let writing = tokio::time::timeout(WRITE_PATIENCE, self.house.journal.append(batch));
         ctx.spawn(writing.into_actor(self).map(|written, actor, ctx| match written {
             Ok(Ok(())) => actor.release(ctx),

@@ -59,7 +59,7 @@ pub struct Call {
     deadlines: Deadlines,
     reach: Reach,
     /// Facts of this input, not yet handed over to be written.
-    batch: Vec<Fact>,
+    batch: Vec<(u64, Fact)>,
     counters: Counters,
     /// Only while somebody looks.
     meter: Option<Box<Meter>>,
@@ -102,7 +102,7 @@ impl Call {
     pub fn arrive(now: Now, config: Arc<CallConfig>, arrived: CallFact) -> Option<Call> {
         let state = CallState::begin(&arrived, now.wall_ms)?;
         let mut call = Call::with_state(now, config, state);
-        call.batch.push(Fact::Call(arrived));
+        call.batch.push((now.wall_ms, Fact::Call(arrived)));
         call.heard_of_network(now);
         Some(call)
     }
@@ -174,7 +174,7 @@ impl Call {
     /// Decides: the fact is in force from here on, and is written before anything behind it is done.
     fn decide(&mut self, now: Now, fact: CallFact) {
         self.state.apply(&fact, now.wall_ms);
-        self.batch.push(Fact::Call(fact));
+        self.batch.push((now.wall_ms, Fact::Call(fact)));
     }
 
     /// Hands over what was decided, ahead of the effects that rest on it.

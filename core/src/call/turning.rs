@@ -179,7 +179,7 @@ impl Call {
         };
         let Turn { facts, ops, needs, wake_at, follow, verdict } = report;
         let followers = run_ids(&follow);
-        self.batch.extend(facts.into_iter().chain(follow).map(Fact::Run));
+        self.batch.extend(facts.into_iter().chain(follow).map(|fact| (now.wall_ms, Fact::Run(fact))));
         self.flow.wake_at = wake_at;
         self.flow.wants_verb = matches!(needs, Needs::Verb);
         if let Needs::Over(over) = &needs
@@ -193,7 +193,7 @@ impl Call {
         let owed = ops
             .iter()
             .filter_map(|op| if let Op::Owe(delivery) = op { Some(delivery.clone()) } else { None });
-        self.batch.extend(owed.map(|delivery| Fact::Outbox(OutboxFact::Owed { delivery })));
+        self.batch.extend(owed.map(|delivery| (now.wall_ms, Fact::Outbox(OutboxFact::Owed { delivery }))));
         let (verbs, others): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(|op| matches!(op, Op::Render(_)));
         if taking.asking {
             let verbs =

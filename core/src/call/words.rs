@@ -203,8 +203,9 @@ pub enum Answer {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// One batch. Everything behind it waits until it is written, but for the [urgent](Effect::is_urgent).
-    Record(Vec<Fact>),
+    /// One batch, each fact with the time on the wall at which it was decided: some have waited for a document's.
+    /// Everything behind it waits until it is written, but for the [urgent](Effect::is_urgent).
+    Record(Vec<(u64, Fact)>),
     Take {
         turn: TurnNo,
         posture: Posture,

@@ -302,9 +302,9 @@ impl Stage {
         match effect {
             Effect::Record(mut facts) => {
                 let behind = facts.len().min(1);
-                facts.splice(behind..behind, self.first.drain(..));
                 let wall_ms = self.now.wall_ms;
-                self.facts.extend(facts.into_iter().map(|fact| (wall_ms, fact)));
+                facts.splice(behind..behind, self.first.drain(..).map(|fact| (wall_ms, fact)));
+                self.facts.extend(facts);
             }
             Effect::Take { turn, posture, event } => {
                 let report = self.run.take(self.now, &posture, event);

@@ -2,6 +2,7 @@
 
 use holdline_core::call::Input;
 use holdline_core::fuzz::{Stage, brief, script};
+use holdline_core::invariant;
 
 /// Every document is one prompt, except the odd ones of `streams`, which are a stream.
 fn stage(streams: bool) -> Stage {
@@ -133,4 +134,20 @@ fn two_requests_at_once_share_the_document_that_is_being_made() {
     assert_eq!(stage.call.state().newest(), 2);
     assert_eq!(number(&mut stage, None, Some("b")), 2, "the second one is bound to it as well");
     assert!(stage.unanswered().is_empty());
+}
+
+#[test]
+fn what_waits_for_a_document_is_written_with_its_own_time() {
+    let mut stage = at(1, true);
+    stage.stream(1).expect("a stream");
+    let returned_ms = stage.now.wall_ms;
+    stage.held = true;
+    assert_eq!(stage.next(Some(1), None), None, "the flow takes its time");
+    stage.after_ms(700);
+    stage.held = false;
+    while stage.deliver() {}
+    let ended = stage.call.state().streams.back().and_then(|stream| stream.ended_ms);
+    assert_eq!(ended, Some(returned_ms), "the return ended the stream");
+    let times = stage.facts.iter().map(|(wall_ms, fact)| (*wall_ms, fact));
+    assert_eq!(invariant::state_is_the_fold(stage.call.state(), times), Ok(()));
 }

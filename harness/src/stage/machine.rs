@@ -272,8 +272,9 @@ impl MachineStage {
                 let key = Key::Call(call.clone());
                 let mut batch = std::mem::take(&mut session.first);
                 let behind = facts.len().min(1);
-                facts.splice(behind..behind, session.born.drain(..));
-                batch.extend(facts.into_iter().map(|fact| Entry { key: fact.key(&key), wall_ms, fact }));
+                facts.splice(behind..behind, session.born.drain(..).map(|fact| (wall_ms, fact)));
+                let entry = |(wall_ms, fact): (u64, Fact)| Entry { key: fact.key(&key), wall_ms, fact };
+                batch.extend(facts.into_iter().map(entry));
                 let written = self.append(Whose::Call(call.clone()), batch);
                 if let Some(session) = self.calls.get_mut(call) {
                     session.writing = !written;
