@@ -84,7 +84,7 @@ const PIECES_OF_A_CALL: u64 = 40;
 /// A kill comes within what so many calls send.
 const CALLS_OF_A_ROUND: u64 = 2;
 /// A call begins when the one before it has lived through so many things.
-const LIVED_MAX: u64 = 4;
+const LIVED_MAX: u64 = 12;
 /// Turns of the scheduler between a piece and the kill, so that kills also fall between a write and its answer.
 const TURNS_MAX: u64 = 4000;
 
@@ -100,6 +100,7 @@ pub struct Report {
     pub seed: u64,
     pub rounds: usize,
     pub calls: usize,
+    pub at_once: usize,
     pub facts: usize,
     /// Steps that were begun more than once, as they must when they were under way.
     pub begun_again: u64,
@@ -231,11 +232,12 @@ impl Kills {
         });
         server.end();
         let (facts, begun_again) = judge(home.path(), &stories);
-        let back = watch.judge(&lives);
+        let (back, at_once) = (watch.judge(&lives), watch.at_once());
         Report {
             seed: self.seed,
             rounds,
             calls: self.calls,
+            at_once,
             facts,
             begun_again,
             ready_at_worst,
@@ -268,6 +270,8 @@ enum Seen {
         numbered: bool,
     },
     Sound,
+    /// An address was given up: only now does the network ask the one behind it.
+    GivenUp,
     Over,
     Other,
 }
@@ -278,13 +282,14 @@ impl Watch {
             Experience::StreamDown { code: None, .. } => Seen::Lost,
             Experience::Fetched { url, .. } => Seen::Document { numbered: url.contains("x=") },
             Experience::HearsAudio { .. } | Experience::Hears { .. } => Seen::Sound,
+            Experience::Warning { code: 11205, .. } => Seen::GivenUp,
             Experience::Ended { .. } => Seen::Over,
             _ => Seen::Other,
         };
         self.away.send_if_modified(|away| match seen {
             Seen::Lost => away.insert(call),
             Seen::Document { .. } | Seen::Sound | Seen::Over => away.remove(&call),
-            Seen::Other => false,
+            Seen::GivenUp | Seen::Other => false,
         });
         self.seen.lock().unwrap().entry(call).or_default().push((Instant::now(), seen));
         seen
@@ -303,6 +308,8 @@ impl Watch {
             for (at, seen) in seen {
                 match (seen, lost) {
                     (Seen::Lost, _) => lost = Some(*at),
+                    // How long the network tries in vain is its own affair.
+                    (Seen::GivenUp, Some(_)) if WayBack::of(*call) == WayBack::Fallback => lost = Some(*at),
                     (Seen::Document { .. } | Seen::Sound, Some(since)) => {
                         lost = None;
                         let by_number = *seen != Seen::Document { numbered: false };
@@ -315,6 +322,24 @@ impl Watch {
         }
         back.values_mut().for_each(|times| times.sort());
         back
+    }
+
+    /// How many calls there were at once, at most.
+    fn at_once(&self) -> usize {
+        let seen = self.seen.lock().unwrap();
+        let ends = |seen: &[(Instant, Seen)]| Some((seen.first()?.0, seen.last()?.0));
+        let mut changes: Vec<(Instant, bool)> = seen
+            .values()
+            .filter_map(|seen| ends(seen))
+            .flat_map(|(from, to)| [(from, true), (to, false)])
+            .collect();
+        changes.sort();
+        let mut now: usize = 0;
+        let counted = changes.into_iter().map(|(_, begins)| {
+            now = if begins { now + 1 } else { now - 1 };
+            now
+        });
+        counted.max().unwrap_or_default()
     }
 }
 
@@ -633,10 +658,11 @@ impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} calls through {} kills (seed {}): {} facts, {} steps begun again; none lost, no effect doubled\n\
+            "{} calls, up to {} at once, through {} kills (seed {}): {} facts, {} steps begun again; none lost, no effect doubled\n\
              the next process begins after {} ms at worst, and is ready {} ms later at worst\n\
              from the ready line, or the loss of the stream, to the first sound or document:",
             self.calls,
+            self.at_once,
             self.rounds,
             self.seed,
             self.facts,

@@ -37,7 +37,7 @@ const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// A network that comes back by itself does so at once.
 const MEANWHILE: Duration = Duration::from_secs(2);
 /// The same behind a restart: whoever hears nothing has waited for the start as well.
-const BEHIND_A_RESTART: Duration = Duration::from_secs(1);
+const BEHIND_A_RESTART: Duration = Duration::from_millis(500);
 /// For so long an API that was out of reach stays so.
 const OUT_OF_REACH: Duration = Duration::from_secs(10);
 /// A call with media within this time is never reaped.
