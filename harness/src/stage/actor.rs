@@ -16,11 +16,13 @@ use holdline_actors::call_session::{CallSession, House, Mail, SocketOut};
 use holdline_actors::carrier::reading::{Conversation, Heard, format_trouble};
 use holdline_actors::clock::Clock;
 use holdline_actors::door::{Complaints, Door, Opened, Ticket};
+use holdline_actors::feed::Feed;
 use holdline_actors::flow_registry::{self, CountFlows, FlowRegistry};
-use holdline_actors::journal_writer::JournalWriter;
+use holdline_actors::journal_writer::{Crier, JournalWriter};
 use holdline_actors::numbers::Numbers;
 use holdline_actors::outbound::{self, Outbound};
 use holdline_actors::outbox::{self, Outbox, Outside};
+use holdline_actors::owing::Owing;
 use holdline_actors::port::http as port;
 use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, MemoryJournal, Story};
 use holdline_actors::post::{Held, Posted};
@@ -173,12 +175,14 @@ impl World {
         let switchboard =
             Arc::new(Switchboard { says: says.clone(), own: shelf.own.clone(), waiting: Mutex::default() });
         let tap = Tap { journal: journal.clone(), process: process.clone(), says: says.clone() };
-        let journal = JournalWriter::new(Box::new(tap)).begin();
+        let (feed, owing) = (Arc::new(Feed::new(clock)), Arc::new(Owing::default()));
+        let crier = Crier::new(props::herald(config), feed, owing.clone());
+        let journal = JournalWriter::new(Box::new(tap)).telling(crier).begin();
         let retries = OutboxConfig { retry_ms: Vec::new(), jitter: 0.0 };
         let elsewhere: Arc<dyn port::World> = switchboard.clone();
         let hand = journal;
         let journal = Addr::clone(&hand);
-        let outbox = Outbox::new(clock, journal.clone(), elsewhere.clone(), retries).start();
+        let outbox = Outbox::new(clock, journal.clone(), elsewhere.clone(), retries).hearing(owing).start();
         let outside = Outside { world: elsewhere, outbox: outbox.clone() };
         let tally = Arc::new(Tally::default());
         let flows =

@@ -24,7 +24,8 @@ use holdline_core::call::{
     StreamOut,
 };
 use holdline_core::document::{Ending, Links, Plan};
-use holdline_core::fact::{Entry, Fact, Key};
+use holdline_core::event::Herald;
+use holdline_core::fact::{Entry, Fact, Key, OutboxFact};
 use holdline_core::flow::run::Run;
 use holdline_core::front::{self, Ask, Entry as Door, FrontConfig, Refusal};
 use holdline_core::http::{Errand, Outcome};
@@ -63,6 +64,7 @@ pub struct MachineStage {
     ended: BTreeMap<CallId, Ended>,
     parents: BTreeMap<RunId, Parent>,
     outbox: Post,
+    herald: Herald,
     sockets: BTreeMap<Knock, Socket>,
     waiting: BTreeMap<(CallId, AskNo), Waiting>,
     last_ask: u64,
@@ -129,6 +131,7 @@ impl MachineStage {
             call_config: Arc::new(props::call_config(&config)),
             front: props::front_config(&config),
             roster: Roster::new(config.max_calls),
+            herald: props::herald(&config),
             config,
             shelf,
             mint: Mint::default(),
@@ -396,7 +399,9 @@ impl MachineStage {
     }
 
     /// Whether the batch is on disk already; else a letter says when it is.
-    fn append(&mut self, whose: Whose, batch: Vec<Entry>) -> bool {
+    fn append(&mut self, whose: Whose, mut batch: Vec<Entry>) -> bool {
+        let journal = &self.fate.disk.journal;
+        self.herald.hear(&mut batch, false, &|_| false, &mut |key| journal.read(key).ok());
         match self.fate.disk.append(self.now.tick, whose, batch) {
             Some(written) => {
                 self.is_written(written);
@@ -408,11 +413,23 @@ impl MachineStage {
 
     fn is_written(&mut self, batch: Vec<Entry>) {
         self.examiner.written(&batch);
+        // What a step owes is told by its own machine.
+        let owed = batch.iter().filter_map(|entry| match &entry.fact {
+            Fact::Outbox(OutboxFact::Owed { delivery }) if delivery.receiver.is_some() => {
+                Some(delivery.clone())
+            }
+            _ => None,
+        });
+        let owed: Vec<Row> = owed.map(Row::new).collect();
         self.say(News::Written(batch));
+        if !owed.is_empty() {
+            self.post(Letter::Outbox(outbox::Input::Open(owed)));
+        }
     }
 
     fn close_story(&mut self, key: &Key) {
         let _ = self.fate.disk.journal.close(key);
+        self.herald.forget(key);
     }
 
     fn reopen(&mut self, key: Key) {
@@ -538,6 +555,7 @@ impl MachineStage {
             self.news.push(News::Written(batch));
         }
         self.roster = Roster::new(self.config.max_calls);
+        self.herald = props::herald(&self.config);
         self.calls.clear();
         self.ended.clear();
         self.parents.clear();

@@ -170,6 +170,8 @@ pub struct HouseConfig {
     /// Whether the house may ask the network's REST API.
     pub credentials: bool,
     pub rest_interval: Duration,
+    /// The types of events that somebody receives; none, when nobody does.
+    pub events: Vec<String>,
 }
 
 impl Default for HouseConfig {
@@ -187,6 +189,7 @@ impl Default for HouseConfig {
             default_workflow: None,
             credentials: false,
             rest_interval: Duration::from_secs(60),
+            events: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ use holdline_actors::port::audio::{Audio, Loaded};
 use holdline_actors::port::recording::{RecordingFile, Recordings};
 use holdline_core::WorkflowId;
 use holdline_core::call::{CallConfig, RestConfig};
+use holdline_core::event::{Herald, Hook, Types};
 use holdline_core::flow::Vocabulary;
 use holdline_core::flow::flows::Flows;
 use holdline_core::flow::script::Script;
@@ -39,6 +40,13 @@ pub const RETURN_FRAGMENT: &str = "#rc=5&rp=all&ct=1000&tt=15000";
 const BYTES_PER_CHARACTER: usize = 400;
 /// A file's header.
 const HEADER_BYTES: u64 = 44;
+
+/// Who is owed what is told: one receiver, if any.
+pub fn herald(config: &HouseConfig) -> Herald {
+    let types: Vec<Types> = config.events.iter().map(|types| Types::read(types)).collect();
+    let hook = (!types.is_empty()).then(|| Hook::new("https://receiver.test/events", types));
+    Herald::new(ORIGIN.to_owned(), hook.into_iter().collect())
+}
 
 /// The workflows of a play.
 #[derive(Debug, Clone, Default)]
@@ -107,18 +115,18 @@ fn hum(name: &str) -> Vec<u8> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tape;
 
-/// Other systems, and the program's own services: each takes what it is told and answers well, unless what it is asked speaks of `missing` (nobody is
-/// there) or `busy` (it refuses for now, and quotes the key by which it would know the same wish again).
+/// Other systems, and the program's own services: each takes what it is told and answers well, unless what it is asked
+/// speaks of `missing` (nobody is there) or `busy` (it refuses for now, and quotes the key by which it would know the same
+/// wish again).
 pub struct Elsewhere;
 
 impl Elsewhere {
     pub fn answer(errand: &Errand, own: &Own) -> Outcome {
         let (asked, key) = match errand {
-            Errand::Http(call) => (serde_json::to_string(call), key_of(call)),
-            Errand::Mail(mail) => (serde_json::to_string(mail), mail.id.clone()),
+            Errand::Http(call) => (spoken(call), key_of(call)),
+            Errand::Mail(mail) => (serde_json::to_string(mail).unwrap_or_default(), mail.id.clone()),
             Errand::Service(call) => return own.answer(call),
         };
-        let asked = asked.unwrap_or_default();
         let unavailable = |message| Err(NoReply { class: ErrorClass::Unavailable, message });
         let reply =
             |status, body| Ok(HttpReply { status, headers: BTreeMap::new(), body: ReplyBody::Json(body) });
@@ -130,6 +138,14 @@ impl Elsewhere {
             Errand::Http(call) => reply(200, said(call)),
             Errand::Mail(_) | Errand::Service(_) => reply(250, json!({})),
         }
+    }
+}
+
+/// All of a request; of an event its receiver alone, for every activeflow's news has a field called `missing`.
+fn spoken(call: &HttpCall) -> String {
+    match &call.endpoint {
+        Endpoint::Webhook { host, .. } => host.clone(),
+        _ => serde_json::to_string(call).unwrap_or_default(),
     }
 }
 

@@ -203,6 +203,7 @@ impl Head {
             "credentials" => house.credentials = flag()?,
             "rest_interval" => house.rest_interval = seconds(value)?,
             "signatures" => house.signed = flag()?,
+            "events" => house.events.push(value.to_owned()),
             other => return Err(format!("expected a setting of calls, got `{other}`")),
         }
         Ok(())
