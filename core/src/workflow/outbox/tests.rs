@@ -123,6 +123,69 @@ fn the_last_attempt_and_a_receiver_that_is_gone_make_a_dead_letter_that_can_be_s
     assert_eq!(house.dead.last(), Some(&id), "the same request would be wrong again");
 }
 
+fn to(receiver: &str, lane: &str, sequence: u64) -> Box<Delivery> {
+    let mut owed = delivery(lane, sequence);
+    owed.receiver = Some(receiver.to_owned());
+    // Not their sum: anagrams, and worse, would be one delivery.
+    let number =
+        lane.bytes().fold(0_u64, |number, byte| number.wrapping_mul(257).wrapping_add(u64::from(byte)));
+    owed.id = DeliveryId(RunId(owed.id.0).child(number).0);
+    owed
+}
+
+#[test]
+fn a_receiver_that_is_gone_is_left_alone_until_its_own_letter_is_asked_for() {
+    let mut house = House::new();
+    house.owe(to("r", "a", 1));
+    house.owe(to("r", "a", 2));
+    house.owe(to("r", "b", 1));
+    house.owe(to("other", "c", 1));
+    assert_eq!(house.sent.len(), 3);
+    let (first, under_way) = (house.sent[0], house.sent[1]);
+    house.answer(first, 410);
+    assert_eq!(house.gone, [("r".to_owned(), true)]);
+    assert_eq!(house.dead.len(), 2, "the one that was refused, and the one behind it");
+    house.answer(under_way, 500);
+    assert_eq!(house.dead.len(), 3, "what was under way is not tried again");
+    house.owe(to("r", "d", 1));
+    assert_eq!((house.dead.len(), house.sent.len()), (4, 3));
+
+    // The next process knows it by the letter.
+    let text = serde_json::to_string(&house.facts).unwrap();
+    let mut house = House::at(house.now, serde_json::from_str(&text).unwrap());
+    let letter = Row::fold(&house.facts[&first.0]).unwrap();
+    assert!(letter.gone);
+    house.input(Input::Gone { receiver: "r".to_owned() });
+    house.owe(to("r", "e", 1));
+    assert_eq!(house.dead.len(), 1);
+    let behind = house.facts.values().filter_map(Row::fold).find(|row| row.state == State::Dead && !row.gone);
+    house.input(Input::Redrive(behind.unwrap()));
+    assert_eq!(house.dead.len(), 2, "asked for, and its receiver is gone still");
+    house.input(Input::Redrive(letter));
+    assert_eq!(house.gone.last(), Some(&("r".to_owned(), false)));
+    assert_eq!(house.newest(), (first.0, 1));
+    house.answer(house.newest(), 200);
+    house.owe(to("r", "f", 1));
+    assert_eq!(house.newest().1, 1);
+    assert_eq!(house.dead.len(), 2);
+}
+
+#[test]
+fn one_receiver_that_hangs_leaves_room_for_the_others() {
+    let mut house = House::new();
+    for lane in 0..20 {
+        house.owe(to("slow", &format!("lane {lane}"), 1));
+    }
+    assert_eq!(house.sent.len(), TO_ONE_MAX);
+    house.owe(to("quick", "other", 1));
+    assert_eq!(house.sent.len(), TO_ONE_MAX + 1);
+    for place in 0..20 {
+        house.answer(house.sent[if place < TO_ONE_MAX { place } else { place + 1 }], 200);
+    }
+    assert_eq!(house.sent.len(), 21, "each once");
+    assert_eq!(house.outbox.len(), 1);
+}
+
 #[test]
 fn a_lane_goes_in_order_and_holds_up_no_other() {
     let mut house = House::new();
