@@ -28,7 +28,7 @@ use holdline_actors::recovery::{self, Recovered};
 use holdline_actors::tally::Tally;
 use holdline_core::CallId;
 use holdline_core::call::{CallConfig, RestConfig};
-use holdline_core::event::{Herald, Hook, Types};
+use holdline_core::event::{self, Herald, Hook, Types};
 use holdline_core::front::FrontConfig;
 use holdline_core::front::rate::RateLimit;
 use holdline_core::media::playout::PlayoutConfig;
@@ -502,6 +502,16 @@ fn outbox_config(config: &Config) -> OutboxConfig {
 }
 
 fn hooks(config: &Config) -> Vec<Hook> {
+    for word in config.events.webhooks.iter().flat_map(|webhook| &webhook.types) {
+        // News of deliveries is owed to nobody, so a word for them alone gets nothing either.
+        let mut owed = event::TYPES.iter().filter(|(kind, _)| !kind.starts_with("delivery."));
+        if !owed.any(|(kind, _)| Types::read(word).admit(kind)) {
+            tracing::warn!(
+                types = word,
+                "[events] webhooks: no event that they get has such a type, see docs/events.md"
+            );
+        }
+    }
     let types = |webhook: &Webhook| webhook.types.iter().map(|types| Types::read(types)).collect();
     config.events.webhooks.iter().map(|webhook| Hook::new(&webhook.url, types(webhook))).collect()
 }

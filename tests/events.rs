@@ -307,6 +307,7 @@ async fn a_delivery_that_fails_is_tried_again_before_whatever_follows() {
     let data = &news[0].data["data"];
     assert!(data["due"].is_string() && data["error"].as_str().unwrap().contains("500"), "{data}");
     assert!(receiver.url("").ends_with(data["host"].as_str().unwrap()));
+    assert_eq!(data["webhook_id"], received[1].headers["webhook-id"].as_str());
     assert!(!news[0].data.to_string().contains("secret"), "{}", news[0].data);
 }
 

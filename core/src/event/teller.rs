@@ -83,6 +83,7 @@ impl DeliveryTeller {
             let call = &self.delivery.call;
             said["host"] = json!(secret::shown(call.endpoint.host()));
             said["method"] = json!(call.method);
+            said["webhook_id"] = json!(call.signed_as);
             said["tm_create"] = json!(rfc3339_ms(self.delivery.owed_at));
             let id = self.delivery.id;
             Event::new(Of::Delivery(id), kind, id.to_string(), self.sequence, at, said)
