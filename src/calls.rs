@@ -97,22 +97,22 @@ impl Calls {
 
     /// Lets the caller hear a text.
     pub async fn say(&self, sid: &str, text: &str) -> Result<When, Problem> {
-        self.desk().say(sid, text).await.map(When::deferred)
+        self.desk().say(sid, None, text).await.map(When::deferred)
     }
 
     /// Ends a call.
     pub async fn hang_up(&self, sid: &str) -> Result<When, Problem> {
-        self.desk().hang_up(sid).await.map(When::deferred)
+        self.desk().hang_up(sid, None).await.map(When::deferred)
     }
 
     /// Cuts short what the caller hears, or what is waited for; the workflow goes on behind it.
     pub async fn interrupt(&self, sid: &str) -> Result<(), Problem> {
-        self.desk().interrupt(sid).await
+        self.desk().interrupt(sid, None).await
     }
 
     /// Sets variables of the workflow that holds the call.
     pub async fn set_variables(&self, sid: &str, variables: Map<String, Value>) -> Result<(), Problem> {
-        self.desk().set_variables(sid, variables).await
+        self.desk().set_variables(sid, None, variables).await
     }
 
     /// Everything that happened to a call, oldest first, as one JSON document.

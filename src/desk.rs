@@ -9,7 +9,7 @@ mod letters;
 mod runs;
 
 pub use grammar::Grammar;
-pub use runs::{Found, Id, NewRun, admitted, is_forgotten, words_of};
+pub use runs::{Found, Id, NewRun, admitted, is_forgotten, reused, words_of};
 
 use std::sync::Arc;
 use std::time::Duration;

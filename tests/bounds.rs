@@ -100,6 +100,10 @@ const BOUNDS: &[(&str, Seen)] = &[
     ("core/src/media/playout/mod.rs LEAD_MAX", Nowhere("a bound on a setting")),
     ("core/src/media/recorder.rs", Nowhere("what a recording can't hold is a gap in its own output")),
     ("core/src/media/window.rs HELD_MAX", At("held_frames")),
+    (
+        "core/src/once.rs",
+        Nowhere("keys of one story; the oldest makes room, and counts anew behind a restart"),
+    ),
     ("core/src/outbound.rs", In("holdline_outgoing_requests_total")),
     ("core/src/outbound.rs PLACEMENTS_MAX", At("placements")),
     (

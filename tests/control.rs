@@ -768,9 +768,15 @@ async fn a_dead_letter_is_kept_until_it_is_sent_again() {
         (&"step".into(), &failed.clone().into(), &"ask".into()),
         "{letters}"
     );
-    let told = person.post(&format!("/v1/dead-letters/{failed}/redrive"), json!({})).await;
+    let redrive = format!("/v1/dead-letters/{failed}/redrive");
+    let told = person.keyed(Method::POST, &redrive, json!({}), Some("r")).await;
     assert_eq!(told.status, 202, "{}", told.body);
-    assert_eq!(person.ended(told.json()["retried_as"].as_str().unwrap()).await["end_reason"], "completed");
+    let retried = told.json()["retried_as"].as_str().unwrap().to_owned();
+    assert_eq!(person.ended(&retried).await["end_reason"], "completed");
+    let hosted = hosted.again(|config| config.http.deny_private = false);
+    let person = Person::of(&hosted);
+    let told = person.keyed(Method::POST, &redrive, json!({}), Some("r")).await;
+    assert_eq!((told.status, &told.json()["retried_as"]), (202, &retried.into()), "{}", told.body);
     assert_eq!(
         person.0.get("/v1/dead-letters").await.json()["result"],
         json!([]),
@@ -829,6 +835,86 @@ async fn a_request_with_its_key_again_gets_its_answer_again() {
         "a refusal is kept, too"
     );
     assert_eq!(refusal(&ask(&execute, &json!({}), "").await), code(400, "invalid_request"));
+}
+
+#[tokio::test]
+async fn a_request_with_its_key_again_has_no_further_effect_also_after_a_restart() {
+    let mut hosted = Hosted::start(&[HELD], |_| ());
+    let (person, network) = (Person::of(&hosted), Asker::new(&hosted.public(), None));
+    let (id, _) = person.begin(json!({ "flow_id": "held" })).await;
+    network.arrive("held", CALL).await;
+    let of_run = |what: &str| format!("/v1/activeflows/{id}/{what}");
+    let of_call = |what: &str| format!("/v1/calls/{CALL}/{what}");
+    let pushed = json!({ "actions": [{ "type": "block", "id": "pushed" }] });
+    let asked = [
+        (of_run("actions"), "p", pushed, 200),
+        (of_run("execute"), "e", json!({}), 200),
+        (of_call("variables"), "v", json!({ "who": "first" }), 200),
+        (of_call("say"), "s", json!({ "text": "one moment" }), 202),
+    ];
+    for round in 0..3 {
+        let person = Person::of(&hosted);
+        for (path, key, body, status) in &asked {
+            let told = person.keyed(Method::POST, path, body.clone(), Some(key)).await;
+            assert_eq!(told.status, *status, "{path} in process {round}: {}", told.body);
+            if *status == 202 {
+                assert_eq!(told.json()["deferred"], true, "{path} in process {round}");
+            }
+        }
+        let call = person.0.get(&format!("/v1/calls/{CALL}")).await.json();
+        let sub = person.run(call["activeflows"][0].as_str().unwrap()).await;
+        if round == 0 {
+            let told = person.post(&of_call("variables"), json!({ "who": "second" })).await;
+            assert_eq!(told.status, 200, "{}", told.body);
+        } else {
+            assert_eq!(sub["variables"]["who"], "second", "what was set behind it stays");
+            // A key that this process has not seen yet.
+            let other = [
+                (of_run("execute"), json!({ "current_action_id": "x" })),
+                (of_call("say"), json!({ "text": "x" })),
+            ];
+            hosted = hosted.again(|_| ());
+            let person = Person::of(&hosted);
+            for ((path, body), key) in other.iter().zip(["e", "s"]) {
+                let told = person.keyed(Method::POST, path, body.clone(), Some(key)).await;
+                assert_eq!(refusal(&told), code(422, "idempotency_key_reused"), "{path}");
+            }
+        }
+        let person = Person::of(&hosted);
+        let run = person.run(&id).await;
+        assert_eq!(
+            (&run["current_action"]["id"], &run["execute_count"]),
+            (&"pushed".into(), &1.into()),
+            "the first block was executed once, in process {round}"
+        );
+        let rows = person.0.get(&of_call("timeline")).await.json();
+        let said = rows["result"].as_array().unwrap().iter().filter(|row| row["event"] == "said").count();
+        assert_eq!(said, 1, "in process {round}");
+        hosted = hosted.again(|_| ());
+    }
+
+    let person = Person::of(&hosted);
+    let told = person.keyed(Method::POST, &of_call("hangup"), json!({}), Some("h")).await;
+    assert_eq!((told.status, &told.json()["deferred"]), (202, &true.into()), "{}", told.body);
+    for key in ["one", "two"] {
+        assert_eq!(person.keyed(Method::POST, &of_run("execute"), json!({}), Some(key)).await.status, 200);
+    }
+    assert_eq!(person.run(&id).await["status"], "ended", "one block was pushed, and one was left");
+    let network = Asker::new(&hosted.public(), None);
+    network.post("/webhooks/twilio/status", &[("CallSid", CALL), ("CallStatus", "completed")]).await;
+    until("the call is over", async || {
+        (person.0.get(&format!("/v1/calls/{CALL}")).await.json()["state"] == "ended").then_some(())
+    })
+    .await;
+    let hosted = hosted.again(|_| ());
+    let person = Person::of(&hosted);
+    let told = person.keyed(Method::POST, &of_call("hangup"), json!({}), Some("h")).await;
+    assert_eq!((told.status, &told.json()["deferred"]), (202, &true.into()), "also when the call is over");
+    let told = person.keyed(Method::POST, &of_call("say"), json!({ "text": "one moment" }), Some("s")).await;
+    assert_eq!(told.status, 202, "{}", told.body);
+    let told = person.keyed(Method::POST, &of_run("execute"), json!({}), Some("two")).await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    assert_eq!(refusal(&person.post(&of_run("execute"), json!({})).await), code(409, "already_ended"));
 }
 
 #[tokio::test]

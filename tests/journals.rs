@@ -254,6 +254,8 @@ fn rare_facts() -> Vec<Fact> {
         { "outbox": "redriven", "at": at },
         { "flow": "put", "text": "tasks: []" },
         { "call": "said", "text": "One moment please.", "deferred": true },
+        { "call": "obeyed", "at": at, "key": id, "body": id, "deferred": true },
+        { "parent": "obeyed", "at": at, "key": id, "body": id },
         { "run": "step_remembers", "memory": { "turn": 2 } },
         { "run": "assigned", "at": at, "sets": [["who", "you"]] },
         { "run": "retried", "at": at, "to": { "on": 1 } },

@@ -15,6 +15,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use holdline_core::call::{AskNo, Input as CallInput};
 use holdline_core::fact::{Entry, Fact, Key};
 use holdline_core::metric::Limit;
+use holdline_core::once::Stamp;
 use holdline_core::scene::{Command, Refused};
 use holdline_core::workflow::{Effect, Input, Workflow};
 use holdline_core::{CallId, RunId};
@@ -102,6 +103,8 @@ pub enum Tell {
 pub struct Order {
     pub run: RunId,
     pub command: Command,
+    /// What makes it the same when it comes again.
+    pub stamp: Option<Stamp>,
     pub reply: oneshot::Sender<Obeyed>,
 }
 
@@ -123,7 +126,7 @@ impl Handler<Tell> for ParentWorkflow {
                 self.turn(Input::CallOver { call, completion }, ctx);
             }
             Tell::Resume => self.turn(Input::Resume, ctx),
-            Tell::Command(Order { run, command, reply }) => {
+            Tell::Command(Order { run, command, stamp, reply }) => {
                 if self.replies.len() >= ASKS_MAX {
                     self.tally.hit(Limit::RunRequests);
                     return; // the dropped reply tells the one who asked
@@ -131,7 +134,7 @@ impl Handler<Tell> for ParentWorkflow {
                 self.last_ask += 1;
                 let ask = AskNo(self.last_ask);
                 self.replies.insert(ask, reply);
-                self.turn(Input::Commanded { ask, run, command }, ctx);
+                self.turn(Input::Commanded { ask, run, command, stamp }, ctx);
             }
         }
     }

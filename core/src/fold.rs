@@ -7,12 +7,13 @@ use crate::call::state::CallState;
 use crate::fact::{Entry, Fact, RunFact};
 use crate::flow::fact::{FactError, VERSION};
 use crate::flow::run::{Run, Snapshot};
+use crate::once::Deeds;
 use crate::workflow::{Waiting, Workflow};
 use serde::{Deserialize, Serialize};
 
 /// The version of what is folded here. It grows with every change of a durable state's shape or of what a fact does to
 /// it; older snapshots are then left aside.
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 /// One story, folded.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,6 +23,8 @@ pub struct Fold {
     /// Why the facts of its run don't fold.
     broken: Option<FactError>,
     waiting: Option<Waiting>,
+    /// Of a main workflow; a call keeps its own.
+    deeds: Deeds,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,6 +34,7 @@ struct Kept {
     call: Option<CallState>,
     run: Option<Snapshot>,
     waiting: Option<Waiting>,
+    deeds: Deeds,
 }
 
 impl Fold {
@@ -47,7 +51,10 @@ impl Fold {
                 Some(call) => call.apply(fact, entry.wall_ms),
             },
             Fact::Run(fact) => self.apply_to_run(fact),
-            Fact::Parent(_) => Waiting::apply(&mut self.waiting, &entry.fact),
+            Fact::Parent(_) => {
+                Waiting::apply(&mut self.waiting, &entry.fact);
+                self.deeds.apply(&entry.fact);
+            }
             Fact::Outbox(_) | Fact::Flow(_) | Fact::Outbound(_) => {}
         }
     }
@@ -75,13 +82,14 @@ impl Fold {
             call: self.call.clone(),
             run: self.run.as_ref().map(Run::snapshot),
             waiting: self.waiting.clone(),
+            deeds: self.deeds.clone(),
         };
         serde_json::to_vec(&kept).ok()
     }
 
     /// `None` for a snapshot of another version, or none at all.
     pub fn from_snapshot(snapshot: &[u8]) -> Option<Fold> {
-        let Kept { facts_version, state_version, call, run, waiting } =
+        let Kept { facts_version, state_version, call, run, waiting, deeds } =
             serde_json::from_slice(snapshot).ok()?;
         let run = run.map(Run::from_snapshot);
         (facts_version == VERSION && state_version == STATE_VERSION).then_some(Fold {
@@ -89,6 +97,7 @@ impl Fold {
             run,
             broken: None,
             waiting,
+            deeds,
         })
     }
 
@@ -100,6 +109,6 @@ impl Fold {
 
     pub fn into_workflow(self) -> Option<Workflow> {
         let run = self.run.filter(|_| self.broken.is_none())?;
-        Some(Workflow::of(run, self.waiting))
+        Some(Workflow::of(run, self.waiting, self.deeds))
     }
 }

@@ -12,6 +12,7 @@
 //! | [`fold`] | what a story's facts come to, from the first or from a snapshot |
 //! | [`event`] | which facts others are told of, and as what |
 //! | [`outbound`] | calls that we place: dialled once, whatever happens |
+//! | [`once`] | what was asked for under a key, so that it is done once |
 //! | [`roster`] | which calls exist, who is rebuilt, who is turned away |
 //! | [`http`] | what a workflow asks of other systems, and how their answers are judged |
 //! | [`front`] | what a request of the phone network means, and whether it may come in |
@@ -36,6 +37,7 @@ pub mod limit;
 pub mod media;
 pub mod metric;
 pub mod notice;
+pub mod once;
 pub mod outbound;
 pub mod provider;
 pub mod roster;

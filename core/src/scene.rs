@@ -90,6 +90,8 @@ pub enum Refused {
     NotInterruptible,
     /// The variables would be more, or larger, than a run may have.
     TooMuch,
+    /// Another request was carried out under this key.
+    KeyReused,
 }
 
 /// How a sound ended.

@@ -93,7 +93,10 @@ fn of_call(fact: &CallFact) -> Option<(&'static str, Value)> {
         CallFact::Reached { asked, said } => ("asked_network", json!({ "asked": asked, "said": said })),
         CallFact::Trouble { what } => ("trouble", json!({ "what": what })),
         // Of the flow's end its own fact tells; the others are bookkeeping.
-        CallFact::FlowOver { .. } | CallFact::Bound { .. } | CallFact::TokenUsed { .. } => return None,
+        CallFact::FlowOver { .. }
+        | CallFact::Bound { .. }
+        | CallFact::TokenUsed { .. }
+        | CallFact::Obeyed(_) => return None,
     })
 }
 
@@ -103,6 +106,7 @@ fn of_parent(fact: &ParentFact) -> Option<(&'static str, Value)> {
             ("main_waits", json!({ "call": call, "trigger": trigger_name }))
         }
         ParentFact::CallOver { .. } => ("main_goes_on", json!({})),
+        ParentFact::Obeyed(_) => return None,
     })
 }
 

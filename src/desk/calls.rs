@@ -4,18 +4,19 @@ use holdline_actors::call_registry::{Observe, fold_call};
 use holdline_actors::journal_writer::Read;
 use holdline_core::call::{Answer, CallState, Request};
 use holdline_core::fact::Key;
+use holdline_core::once::Stamp;
 use holdline_core::scene::{Command, Refused};
 use holdline_core::timeline::timeline;
 use holdline_core::{CallId, RunId};
 use serde_json::{Map, Value};
 
-use super::{Desk, TRIES, gone, no_answer, unreadable};
+use super::{Desk, TRIES, gone, no_answer, reused, unreadable};
 use crate::web::problem::{Code, Problem};
 
 impl Desk {
     /// True when the network learns it only at its next request.
-    pub async fn hang_up(&self, sid: &str) -> Result<bool, Problem> {
-        match self.ask_live(sid, |_| Request::HangUp).await? {
+    pub async fn hang_up(&self, sid: &str, stamp: Option<Stamp>) -> Result<bool, Problem> {
+        match self.ask_live(sid, stamp, |_| Request::HangUp).await? {
             Answer::Ending { deferred } => Ok(deferred),
             answer => Err(refusal(answer)),
         }
@@ -23,10 +24,10 @@ impl Desk {
 
     /// Cuts short what the caller hears, or what is waited for. A verb can only be left by the network itself, which
     /// its REST API is told, where there are credentials.
-    pub async fn interrupt(&self, sid: &str) -> Result<(), Problem> {
-        match self.command_flow(sid, Command::Interrupt).await {
+    pub async fn interrupt(&self, sid: &str, stamp: Option<Stamp>) -> Result<(), Problem> {
+        match self.command_flow(sid, stamp, Command::Interrupt).await {
             Err(refused) if refused.code() == Code::NotInterruptible => {
-                match self.ask_live(sid, |_| Request::LeaveVerb).await? {
+                match self.ask_live(sid, stamp, |_| Request::LeaveVerb).await? {
                     Answer::Leaving => Ok(()),
                     _ => Err(refused),
                 }
@@ -36,16 +37,21 @@ impl Desk {
     }
 
     /// True when the caller hears it only in the next document.
-    pub async fn say(&self, sid: &str, text: &str) -> Result<bool, Problem> {
-        match self.ask_live(sid, |_| Request::Say { text: text.to_owned() }).await? {
+    pub async fn say(&self, sid: &str, stamp: Option<Stamp>, text: &str) -> Result<bool, Problem> {
+        match self.ask_live(sid, stamp, |_| Request::Say { text: text.to_owned() }).await? {
             Answer::Saying { deferred } => Ok(deferred),
             answer => Err(refusal(answer)),
         }
     }
 
     /// Sets variables of the sub-workflow that holds the call.
-    pub async fn set_variables(&self, sid: &str, variables: Map<String, Value>) -> Result<(), Problem> {
-        self.command_flow(sid, Command::Set { variables: variables.into_iter().collect() }).await
+    pub async fn set_variables(
+        &self,
+        sid: &str,
+        stamp: Option<Stamp>,
+        variables: Map<String, Value>,
+    ) -> Result<(), Problem> {
+        self.command_flow(sid, stamp, Command::Set { variables: variables.into_iter().collect() }).await
     }
 
     /// How loud those of these calls are that are in memory. Nothing is read from disk.
@@ -78,23 +84,34 @@ impl Desk {
         Ok(timeline(&story, &main))
     }
 
-    async fn command_flow(&self, sid: &str, command: Command) -> Result<(), Problem> {
+    async fn command_flow(&self, sid: &str, stamp: Option<Stamp>, command: Command) -> Result<(), Problem> {
         let request = |run| Request::Command { run, command: command.clone() };
-        match self.ask_live(sid, request).await? {
+        match self.ask_live(sid, stamp, request).await? {
             Answer::Commanded(Ok(())) => Ok(()),
             answer => Err(refusal(answer)),
         }
     }
 
-    /// What a live call's session answers; the request may be about its sub-workflow's run.
-    async fn ask_live(&self, sid: &str, request: impl Fn(RunId) -> Request) -> Result<Answer, Problem> {
+    /// What a live call's session answers; the request may be about its sub-workflow's run. One that was carried out
+    /// before has its answer also when the call is over.
+    async fn ask_live(
+        &self,
+        sid: &str,
+        stamp: Option<Stamp>,
+        request: impl Fn(RunId) -> Request,
+    ) -> Result<Answer, Problem> {
         let call = CallId(sid.to_owned());
         for _ in 0..TRIES {
             let state = self.call(&call).await?;
+            let request = request(state.sub_run);
+            let now_ms = self.clock.now().wall_ms;
+            if let Some(before) = stamp.and_then(|stamp| state.deeds.find(now_ms, stamp)) {
+                return Ok(request.again(before));
+            }
             if state.over.is_some() {
                 return Err(ended());
             }
-            match self.ask_call(call.clone(), request(state.sub_run)).await? {
+            match self.ask_call(call.clone(), request.stamped(stamp)).await? {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(_)) => return Err(ended()),
                 None => {}
@@ -122,6 +139,7 @@ fn refusal(answer: Answer) -> Problem {
         Answer::Commanded(Err(Refused::TooMuch)) => {
             Problem::invalid("the variables would be more, or larger, than an activeflow may have")
         }
+        Answer::Commanded(Err(Refused::KeyReused)) => reused(),
         Answer::Commanded(_) => ended(),
         Answer::Denied { why } => Problem::new(Code::Limit, why),
         _ => Problem::new(Code::Internal, "the call gave another answer than was expected"),

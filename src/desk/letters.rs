@@ -38,7 +38,7 @@ impl Desk {
                         Some(letter) => (id.to_string(), shown(&letter)),
                         None => continue,
                     },
-                    Key::Run(run) => match self.given_up(run, &entries) {
+                    Key::Run(run) => match self.given_up(run, &entries, None) {
                         Some(step) => (run.to_string(), step),
                         None => continue,
                     },
@@ -55,8 +55,9 @@ impl Desk {
         }
     }
 
-    /// Asks for it again. A message that is under way already is left alone.
-    pub async fn redrive(&self, id: &str) -> Result<Value, Problem> {
+    /// Asks for it again; a step goes on as a run with the id `goes_on_as`. A message that is under way already is left
+    /// alone.
+    pub async fn redrive(&self, id: &str, goes_on_as: Id) -> Result<Value, Problem> {
         let unknown = || Problem::new(Code::NotFound, format!("there is no dead letter {id}"));
         let uuid = Uuid::parse_str(id).map_err(|_| unknown())?;
         let delivery = DeliveryId(uuid);
@@ -67,14 +68,16 @@ impl Desk {
         }
         let run = RunId(uuid);
         let read = self.journal.send(Read(Key::Run(run))).await.map_err(gone)?;
-        let mut step = self.given_up(run, &read.map_err(unreadable)?).ok_or_else(unknown)?;
-        step["retried_as"] = json!(self.retry(run, None, Id::New).await?);
+        let by_this = if let Id::OfKey(id) = goes_on_as { Some(RunId(id)) } else { None };
+        let mut step = self.given_up(run, &read.map_err(unreadable)?, by_this).ok_or_else(unknown)?;
+        step["retried_as"] = json!(self.retry(run, None, goes_on_as).await?);
         Ok(step)
     }
 
-    /// The step after whose last attempt this run failed, unless another run goes on with it.
-    fn given_up(&self, run: RunId, entries: &[Entry]) -> Option<Value> {
-        let is_retried = |entry: &Entry| matches!(entry.fact, Fact::Run(RunFact::RetriedAs { .. }));
+    /// The step after whose last attempt this run failed, unless another run than `by_this` goes on with it.
+    fn given_up(&self, run: RunId, entries: &[Entry], by_this: Option<RunId>) -> Option<Value> {
+        let is_retried =
+            |entry: &Entry| matches!(entry.fact, Fact::Run(RunFact::RetriedAs { id }) if Some(id) != by_this);
         // A look before the fold: most runs did not fail.
         let failed = |entry: &Entry| matches!(&entry.fact, Fact::Run(RunFact::Over { over, .. }) if over.reason == EndReason::Failed);
         if !entries.iter().any(failed) || entries.iter().any(is_retried) {

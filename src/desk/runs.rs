@@ -15,6 +15,7 @@ use holdline_core::flow::fact::Begun;
 use holdline_core::flow::run::{Run, RunSpec};
 use holdline_core::flow::script::Script;
 use holdline_core::flow::vars::{Vars, is_reserved};
+use holdline_core::once::{Deeds, KEPT_MS, Stamp};
 use holdline_core::scene::{Command, Reference, Refused};
 use holdline_core::workflow::run_facts;
 use holdline_core::{CallId, RunId, WorkflowId};
@@ -23,7 +24,6 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Desk, PATIENCE, TRIES, gone, no_answer, unreadable};
-use crate::web::ledger::KEPT_MS;
 use crate::web::problem::{Code, Problem};
 
 /// What an activeflow is begun with.
@@ -53,7 +53,15 @@ pub struct Found {
     pub run: Run,
 }
 
-fn reused() -> Problem {
+impl Found {
+    /// What came of this request, if it was carried out before.
+    pub fn before(&self, now_ms: u64, stamp: Option<Stamp>) -> Option<Result<(), Refused>> {
+        let found = Deeds::of(self.entries.iter().map(|entry| &entry.fact)).find(now_ms, stamp?);
+        found.map(|deed| deed.map(|_| ()))
+    }
+}
+
+pub fn reused() -> Problem {
     Problem::new(Code::IdempotencyKeyReused, "the key was used for a request with another body")
 }
 
@@ -141,13 +149,21 @@ impl Desk {
         found.ok_or_else(|| Problem::new(Code::ActiveflowNotFound, format!("there is no activeflow {id}")))
     }
 
-    /// What came of it is on disk when this returns.
-    pub async fn command(&self, id: RunId, command: &Command) -> Result<Result<(), Refused>, Problem> {
+    /// What came of it is on disk when this returns. With a stamp it is done once.
+    pub async fn command(
+        &self,
+        id: RunId,
+        command: &Command,
+        stamp: Option<Stamp>,
+    ) -> Result<Result<(), Refused>, Problem> {
         for _ in 0..TRIES {
-            let Found { key, .. } = self.find(id).await?;
-            let obeyed = match key {
-                Key::Call(call) => self.command_call(call, id, command.clone()).await?,
-                Key::Run(story) => self.command_story(story, id, command.clone()).await?,
+            let found = self.find(id).await?;
+            if let Some(before) = found.before(self.clock.now().wall_ms, stamp) {
+                return Ok(before);
+            }
+            let obeyed = match found.key {
+                Key::Call(call) => self.command_call(call, id, command.clone(), stamp).await?,
+                Key::Run(story) => self.command_story(story, id, command.clone(), stamp).await?,
                 _ => None,
             };
             if let Some(Obeyed { verdict, ends }) = obeyed {
@@ -191,7 +207,7 @@ impl Desk {
     /// Stops it, if it runs, and forgets it.
     pub async fn forget(&self, id: RunId) -> Result<(), Problem> {
         // One that is over already has nothing to stop.
-        let _ = self.command(id, &Command::Stop).await?;
+        let _ = self.command(id, &Command::Stop, None).await?;
         let Found { key, .. } = self.find(id).await?;
         if key == Key::Run(id) {
             let deleted = self.journal.send(Delete(key)).await.map_err(gone)?;
@@ -215,8 +231,9 @@ impl Desk {
         call: CallId,
         run: RunId,
         command: Command,
+        stamp: Option<Stamp>,
     ) -> Result<Option<Obeyed>, Problem> {
-        let request = Request::Command { run, command };
+        let request = Request::Command { run, command }.stamped(stamp);
         let obeyed = |verdict| Some(Obeyed { verdict, ends: None });
         Ok(match self.ask_call(call, request).await? {
             Some(Ok(Answer::Commanded(verdict))) => obeyed(verdict),
@@ -231,9 +248,10 @@ impl Desk {
         story: RunId,
         run: RunId,
         command: Command,
+        stamp: Option<Stamp>,
     ) -> Result<Option<Obeyed>, Problem> {
         let (reply, obeyed) = oneshot::channel();
-        let order = Order { run, command, reply };
+        let order = Order { run, command, stamp, reply };
         self.flows.send(Obey { story, order }).await.map_err(gone)?;
         match tokio::time::timeout(PATIENCE, obeyed).await {
             Ok(obeyed) => Ok(obeyed.ok()),

@@ -2,7 +2,8 @@
 //! effect.
 //!
 //! Answers are kept in memory for a day, bounded in number and bytes: a restart forgets them. What must hold beyond a
-//! restart has an id that comes of the key: a call that is placed, an activeflow that is begun or retried.
+//! restart is in the journal: a call that is placed, an activeflow that is begun or retried has an id that comes of the
+//! key, and what is done to one that exists is written with a [`Stamp`]. It is then answered with what is so by now.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
+use holdline_core::once::{KEPT_MS, Stamp};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -60,16 +62,24 @@ impl Entry {
         }
         Entry { name: name.finalize().into(), body: Sha256::digest(body).into() }
     }
+
+    /// The same for the journal, where every byte is kept for long.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { key: short(self.name), body: short(self.body) }
+    }
 }
 
 /// What a key begins has an id that comes of the key: a second request finds it, though the first answer is forgotten.
 pub fn derived(token: &[u8; 32], path: &str, key: &str) -> Uuid {
-    let name = Entry::of(token, "begun", path, key, &[]).name;
+    short(Entry::of(token, "begun", path, key, &[]).name)
+}
+
+/// The beginning of a hash, in the layout of every other id, and no time in it.
+fn short(hash: [u8; 32]) -> Uuid {
     let mut bytes = [0; 16];
-    for (byte, hashed) in bytes.iter_mut().zip(name) {
+    for (byte, hashed) in bytes.iter_mut().zip(hash) {
         *byte = hashed;
     }
-    // The layout of every other id, and no time in it.
     uuid::Builder::from_bytes(bytes)
         .with_version(uuid::Version::SortRand)
         .with_variant(uuid::Variant::RFC4122)
@@ -180,7 +190,6 @@ impl Answer {
 }
 
 const KEY_CHARS_MAX: usize = 255;
-pub(crate) const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// The oldest give way first: a busy day of one caller must not fill the memory.
 pub const ANSWERS_MAX: usize = 10_000;
 const ANSWERS_BYTES_MAX: usize = 64 * 1024 * 1024;

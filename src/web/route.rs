@@ -8,6 +8,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, Resource, ResponseError as _, rt, web};
 use futures::future::LocalBoxFuture;
+use holdline_core::once::Stamp;
 use serde::{Deserialize, Serialize};
 
 use crate::web::auth::Asker;
@@ -63,6 +64,16 @@ impl Asked {
     pub fn json<'b, T: Deserialize<'b>>(&'b self) -> Result<T, Problem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
         serde_json::from_slice(body).map_err(|error| Problem::invalid(format!("the body: {error}")))
+    }
+
+    /// What makes it the same when it comes again, if it has a key.
+    pub fn stamp(&self) -> Result<Option<Stamp>, Problem> {
+        Ok(ledger::key_of(&self.request)?.map(|key| self.entry(&key).stamp()))
+    }
+
+    fn entry(&self, key: &str) -> ledger::Entry {
+        let token = self.request.extensions().get::<Asker>().map_or([0; 32], |asker| asker.token);
+        ledger::Entry::of(&token, self.request.method().as_str(), self.request.path(), key, &self.body)
     }
 
     /// Whether the body says that it is YAML.
@@ -133,8 +144,7 @@ async fn serve(
 
 /// The same request again has the same answer, and one effect.
 async fn once(route: &'static Route, asked: Asked, key: &str) -> Result<HttpResponse, Problem> {
-    let token = asked.request.extensions().get::<Asker>().map_or([0; 32], |asker| asker.token);
-    let entry = ledger::Entry::of(&token, route.method.as_str(), asked.request.path(), key, &asked.body);
+    let entry = asked.entry(key);
     let room = asked.room.clone();
     let now_ms = room.desk.clock.now().wall_ms;
     let answer = async { (route.run)(asked).await.unwrap_or_else(|problem| problem.error_response()) };

@@ -15,6 +15,12 @@ impl Call {
         if matches!(request, Request::Voice { .. } | Request::Next { .. } | Request::Wait { .. }) {
             self.heard_of_network(now);
         }
+        let (stamp, request) = request.unstamped();
+        if let Some(before) = stamp.and_then(|stamp| self.state.deeds.find(now.wall_ms, stamp)) {
+            self.write(out);
+            out.push(Effect::Answer { ask, answer: request.again(before) });
+            return;
+        }
         match request {
             Request::Voice { status, answer, key } => {
                 self.ended_meanwhile(now, None, status, &answer, out);
@@ -31,11 +37,13 @@ impl Call {
             Request::Conference(notice) => self.note(now, ask, CallFact::ConferenceNews { notice }, out),
             Request::Open { token } => self.asked_open(now, ask, &token, out),
             Request::Attach => self.asked_attach(now, ask, out),
-            Request::LeaveVerb => self.asked_to_leave_verb(now, ask, out),
-            Request::HangUp => self.asked_end(now, ask, false, out),
-            Request::Stop => self.asked_end(now, ask, true, out),
-            Request::Say { text } => self.asked_say(now, ask, text, out),
-            Request::Command { run, command } => self.command_flow(ask, run, command, out),
+            Request::LeaveVerb => self.asked_to_leave_verb(now, ask, stamp, out),
+            Request::HangUp => self.asked_end(now, ask, false, stamp, out),
+            Request::Stop => self.asked_end(now, ask, true, stamp, out),
+            Request::Say { text } => self.asked_say(now, ask, text, stamp, out),
+            Request::Command { run, command } => self.command_flow(ask, run, command, stamp, out),
+            // A key in a key: nobody says that.
+            Request::Once { .. } => out.push(Effect::Answer { ask, answer: Answer::NoContent }),
         }
     }
 

@@ -158,11 +158,19 @@ impl Call {
     }
 
     /// A person, or the flow's owner, wants the call to end.
-    pub(super) fn asked_end(&mut self, now: Now, ask: AskNo, stop: bool, out: &mut Vec<Effect>) {
+    pub(super) fn asked_end(
+        &mut self,
+        now: Now,
+        ask: AskNo,
+        stop: bool,
+        stamp: Option<Stamp>,
+        out: &mut Vec<Effect>,
+    ) {
         let under_way = self.state.exchanges.last().is_some_and(|exchange| !exchange.returned);
         let out_of_reach = self.live.is_none() && under_way && self.state.over.is_none();
         let deferred = out_of_reach && !self.has_rest();
         let reason = if stop { EndReason::Stopped } else { EndReason::CallEnded };
+        self.obeyed(now, stamp, deferred);
         self.end_by_us(now, CallEnd::Hangup, reason, out);
         self.write(out);
         out.push(Effect::Answer { ask, answer: Answer::Ending { deferred } });

@@ -3,6 +3,7 @@
 use crate::document::Plan;
 use crate::id::{RunId, WorkflowId};
 use crate::notice::{Arrival, ConferenceNotice, NetworkStatus, RecordingNotice, StatusNotice, StreamNotice};
+use crate::once::Deed;
 use crate::scene::{RecordingReport, RunOver};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -106,6 +107,8 @@ pub enum CallFact {
         text: String,
         deferred: bool,
     },
+    /// Somebody's request was carried out, and is not when it comes again.
+    Obeyed(Deed),
     /// Something that went wrong and did not end the call.
     Trouble {
         what: String,

@@ -39,6 +39,7 @@ use crate::fact::Fact;
 use crate::invariant;
 use crate::media::level::Meter;
 use crate::media::playout::{LEAD_MAX, PlayoutCounts};
+use crate::once::Stamp;
 use crate::{Machine, Now, Tick};
 use ending::Deadlines;
 use reaching::Reach;
@@ -175,6 +176,13 @@ impl Call {
     fn decide(&mut self, now: Now, fact: CallFact) {
         self.state.apply(&fact, now.wall_ms);
         self.batch.push((now.wall_ms, Fact::Call(fact)));
+    }
+
+    /// Somebody's wish is carried out: that stands in the batch of whatever it causes.
+    fn obeyed(&mut self, now: Now, stamp: Option<Stamp>, deferred: bool) {
+        if let Some(stamp) = stamp.filter(|_| self.state.over.is_none()) {
+            self.decide(now, CallFact::Obeyed(stamp.deed(now.wall_ms, deferred)));
+        }
     }
 
     /// Hands over what was decided, ahead of the effects that rest on it.

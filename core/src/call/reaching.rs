@@ -68,7 +68,10 @@ pub(super) enum Wish {
     Resume(CallEnd),
     HangUp,
     /// Leave the verb that is performed, and come back.
-    Interrupt(AskNo),
+    Interrupt {
+        ask: AskNo,
+        stamp: Option<Stamp>,
+    },
 }
 
 /// Why the API is asked.
@@ -107,7 +110,7 @@ impl Reach {
     fn is_interrupting(&self) -> bool {
         let wishes =
             self.asking.iter().map(|(_, wish, _)| wish).chain(self.again.iter().map(|(_, wish)| wish));
-        wishes.into_iter().any(|wish| matches!(wish, Wish::Interrupt(_)))
+        wishes.into_iter().any(|wish| matches!(wish, Wish::Interrupt { .. }))
     }
 }
 
@@ -178,7 +181,13 @@ impl Call {
     }
 
     /// Somebody wants the verb that the network performs to end: only the API can do that.
-    pub(super) fn asked_to_leave_verb(&mut self, now: Now, ask: AskNo, out: &mut Vec<Effect>) {
+    pub(super) fn asked_to_leave_verb(
+        &mut self,
+        now: Now,
+        ask: AskNo,
+        stamp: Option<Stamp>,
+        out: &mut Vec<Effect>,
+    ) {
         let performing = self.state.exchanges.last().is_some_and(|exchange| {
             !exchange.returned && !exchange.stream_started && !exchange.plan.verbs.is_empty()
         });
@@ -192,7 +201,7 @@ impl Call {
         if possible {
             // The network may come back before the API's answer does.
             self.flow.interrupted = Some(self.state.newest());
-            self.reach_for(now, Wish::Interrupt(ask), out);
+            self.reach_for(now, Wish::Interrupt { ask, stamp }, out);
         } else {
             out.push(Effect::Answer { ask, answer: Answer::Denied { why: NOT_INTERRUPTIBLE } });
         }
@@ -211,7 +220,7 @@ impl Call {
         let errand = match wish {
             Wish::Look(_) => rest::fetch(call),
             Wish::HangUp => rest::hang_up(call),
-            Wish::Resume(_) | Wish::Interrupt(_) => {
+            Wish::Resume(_) | Wish::Interrupt { .. } => {
                 let links = Links {
                     origin: rest.origin.clone(),
                     workflow: self.state.workflow.0.clone(),
@@ -270,7 +279,8 @@ impl Call {
                     self.deadlines.await_return(now, otherwise);
                 }
                 (Wish::HangUp, _) => self.reach.hung_up = true,
-                (Wish::Interrupt(ask), _) => {
+                (Wish::Interrupt { ask, stamp }, _) => {
+                    self.obeyed(now, stamp, false);
                     self.write(out);
                     out.push(Effect::Answer { ask, answer: Answer::Leaving });
                 }
@@ -361,7 +371,7 @@ impl Call {
 
     fn reach_again(&mut self, now: Now, wish: Wish, most: u32, pause: Duration, out: &mut Vec<Effect>) {
         // Somebody waits for an interruption, and would rather know.
-        if self.reach.tries >= most || matches!(wish, Wish::Interrupt(_)) {
+        if self.reach.tries >= most || matches!(wish, Wish::Interrupt { .. }) {
             return self.give_up_reaching(now, wish, out);
         }
         self.reach.again = Some((now.tick + pause, wish));
@@ -406,7 +416,7 @@ impl Call {
     }
 
     fn refuse_interrupt(&mut self, wish: Wish, out: &mut Vec<Effect>) {
-        if let Wish::Interrupt(ask) = wish {
+        if let Wish::Interrupt { ask, .. } = wish {
             self.flow.interrupted = None;
             self.write(out);
             out.push(Effect::Answer { ask, answer: Answer::Denied { why: NOT_INTERRUPTIBLE } });
@@ -423,7 +433,7 @@ impl Call {
             Wish::Look(_) => "status",
             Wish::Resume(_) => "resume",
             Wish::HangUp => "hang_up",
-            Wish::Interrupt(_) => "interrupt",
+            Wish::Interrupt { .. } => "interrupt",
         };
         let said = match said {
             Said::Call(record) => record.status.map_or("done", NetworkStatus::as_str).to_owned(),

@@ -267,7 +267,14 @@ impl Call {
 
     /// A person outside speaks: on the stream if we can, otherwise the network does it first of all in the next
     /// document. What is playing is heard to its end.
-    pub(super) fn asked_say(&mut self, now: Now, ask: AskNo, text: String, out: &mut Vec<Effect>) {
+    pub(super) fn asked_say(
+        &mut self,
+        now: Now,
+        ask: AskNo,
+        text: String,
+        stamp: Option<Stamp>,
+        out: &mut Vec<Effect>,
+    ) {
         if self.wants_hangup() {
             out.push(Effect::Answer { ask, answer: Answer::Commanded(Err(Refused::AlreadyEnded)) });
             return;
@@ -280,6 +287,7 @@ impl Call {
             return;
         }
         self.decide(now, CallFact::Said { text: text.clone(), deferred });
+        self.obeyed(now, stamp, deferred);
         if !deferred {
             self.desk.house_sounds += 1;
             let what = Sound::Speech { text, ssml: false, language: None, voice: None };

@@ -4,6 +4,7 @@ use super::fact::{CallEnd, CallFact};
 use crate::document::{Ending, Plan};
 use crate::id::{RunId, WorkflowId};
 use crate::notice::{Arrival, NetworkStatus};
+use crate::once::Deeds;
 use crate::scene::{RecordingReport, RunOver};
 use crate::time::rfc3339_ms;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,8 @@ pub struct CallState {
     pub says: Vec<String>,
     /// Notices kept for the timeline.
     pub news: u32,
+    /// What was asked for under a key, and done.
+    pub deeds: Deeds,
     keys: VecDeque<(String, u32)>,
 }
 
@@ -115,6 +118,7 @@ impl CallState {
             acked: false,
             says: Vec::new(),
             news: 0,
+            deeds: Deeds::default(),
             keys: VecDeque::new(),
         })
     }
@@ -204,6 +208,7 @@ impl CallState {
                 self.finish(*reason, wall_ms);
             }
             CallFact::Acked => self.acked = true,
+            CallFact::Obeyed(deed) => self.deeds.add(*deed),
             CallFact::ChildStatus { .. }
             | CallFact::StreamNews { .. }
             | CallFact::RecordingNews { .. }

@@ -42,6 +42,7 @@ struct Commander {
     ask: AskNo,
     /// It is about the flow's own end, which is the call's too.
     stops: bool,
+    stamp: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -117,14 +118,21 @@ impl Call {
     }
 
     /// A person's wish about the flow takes its turn like everything else that happens to it.
-    pub(super) fn command_flow(&mut self, ask: AskNo, run: RunId, command: Command, out: &mut Vec<Effect>) {
+    pub(super) fn command_flow(
+        &mut self,
+        ask: AskNo,
+        run: RunId,
+        command: Command,
+        stamp: Option<Stamp>,
+        out: &mut Vec<Effect>,
+    ) {
         if self.flow.todo.len() >= EVENTS_MAX {
             out.push(Effect::Answer { ask, answer: Answer::Denied { why: "too much waits to be done" } });
             return;
         }
         let stops = command == Command::Stop && run == self.state.sub_run;
         let event = Event::Commanded { run, command };
-        let commander = Some(Commander { ask, stops });
+        let commander = Some(Commander { ask, stops, stamp });
         self.flow.todo.push_back(Todo { event, asking: false, commander });
     }
 
@@ -148,6 +156,16 @@ impl Call {
         if event == Event::Due {
             self.flow.due_queued = false;
             self.flow.wake_at = None;
+        }
+        // It may have waited behind its own twin.
+        let before = commander.and_then(|Commander { ask, stamp, .. }| {
+            Some((ask, self.state.deeds.find(now.wall_ms, stamp?)?.map(|_| ())))
+        });
+        if let Some((ask, verdict)) = before {
+            self.write(out);
+            out.push(Effect::Answer { ask, answer: Answer::Commanded(verdict) });
+            self.next_turn(now, out);
+            return;
         }
         if self.flow.over {
             if asking {
@@ -179,6 +197,9 @@ impl Call {
         };
         let Turn { facts, ops, needs, wake_at, follow, verdict } = report;
         let followers = run_ids(&follow);
+        if let (Some(Commander { stamp, .. }), Some(Ok(()))) = (taking.commander, verdict) {
+            self.obeyed(now, stamp, false);
+        }
         self.batch.extend(facts.into_iter().chain(follow).map(|fact| (now.wall_ms, Fact::Run(fact))));
         self.flow.wake_at = wake_at;
         self.flow.wants_verb = matches!(needs, Needs::Verb);

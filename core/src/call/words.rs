@@ -9,6 +9,7 @@ use crate::media::Audio;
 use crate::notice::{
     ConferenceNotice, LineAnswer, NetworkStatus, RecordingNotice, StatusNotice, StreamNotice,
 };
+use crate::once::{Deed, Stamp};
 use crate::scene::{Command, ErrorClass, Event, Posture, RecordingReport, Refused, Sound, Turn};
 use crate::workflow::outbox::Delivery;
 use serde_json::Value;
@@ -163,6 +164,39 @@ pub enum Request {
         run: RunId,
         command: Command,
     },
+    /// A person's wish with a key of theirs: it is carried out once, however often it comes.
+    Once {
+        stamp: Stamp,
+        wish: Box<Request>,
+    },
+}
+
+impl Request {
+    pub fn stamped(self, stamp: Option<Stamp>) -> Request {
+        match stamp {
+            Some(stamp) => Request::Once { stamp, wish: Box::new(self) },
+            None => self,
+        }
+    }
+
+    /// What it asks for, and what makes it the same when it comes again.
+    pub fn unstamped(self) -> (Option<Stamp>, Request) {
+        match self {
+            Request::Once { stamp, wish } => (Some(stamp), *wish),
+            request => (None, request),
+        }
+    }
+
+    /// What is answered to a wish that was carried out before, or whose key was used for another one.
+    pub fn again(&self, before: Result<Deed, Refused>) -> Answer {
+        match (self, before) {
+            (_, Err(refused)) => Answer::Commanded(Err(refused)),
+            (Request::HangUp | Request::Stop, Ok(Deed { deferred, .. })) => Answer::Ending { deferred },
+            (Request::Say { .. }, Ok(Deed { deferred, .. })) => Answer::Saying { deferred },
+            (Request::LeaveVerb, Ok(_)) => Answer::Leaving,
+            (_, Ok(_)) => Answer::Commanded(Ok(())),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -129,6 +129,7 @@ impl CallTeller {
             | CallFact::TokenUsed { .. }
             | CallFact::FlowOver { .. }
             | CallFact::Acked
+            | CallFact::Obeyed(_)
             | CallFact::ChildStatus { .. }
             | CallFact::StreamNews { .. }
             | CallFact::RecordingNews { .. }

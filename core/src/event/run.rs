@@ -42,6 +42,10 @@ impl RunTeller {
     }
 
     pub fn tell_parent(&mut self, fact: &ParentFact, at: u64, out: &mut Out) {
+        // Of what a request caused tell the facts beside it.
+        if matches!(fact, ParentFact::Obeyed(_)) {
+            return;
+        }
         Waiting::apply(&mut self.waiting, &Fact::Parent(fact.clone()));
         if let (Some(waiting), Some(followed)) =
             (&self.waiting, self.root.and_then(|root| self.runs.get_mut(&root)))

@@ -6,10 +6,12 @@ use crate::http::{HttpReply, NoReply, Outcome, ReplyBody};
 use crate::id::CallId;
 use crate::media::frame::FRAME_BYTES;
 use crate::notice::{LineAnswer, NetworkStatus, RecordingNotice, StatusNotice};
+use crate::once::Stamp;
 use crate::scene::{Command, ErrorClass};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Small flows that between them use every road: verbs only, prompts, the stream, both in turn, an end of their own,
 /// holding on, recording, queues, endless loops.
@@ -293,7 +295,11 @@ pub fn perform(stage: &mut Stage, step: Move) {
                 200.. => Request::Say { text: "a moment".to_owned() },
                 _ => Request::Command { run, command },
             };
-            stage.ask(request);
+            // Few keys, so that some come again.
+            let key = |number: u8| Uuid::from_u128((number % 4).into());
+            let stamp =
+                (100..140).contains(&number).then(|| Stamp { key: key(number), body: key(number / 4) });
+            stage.ask(request.stamped(stamp));
         }
         Move::HandOver => stage.input(Input::HandOver),
         Move::Watched => stage.input(Input::Watched),

@@ -11,6 +11,7 @@ use crate::flow::flows::Flows;
 use crate::flow::run::{Run, RunSpec};
 use crate::http::{Errand, FetchNo, Outcome};
 use crate::id::{CallId, RunId};
+use crate::once::{Deeds, Stamp};
 use crate::scene::{Command, EndReason, Event, Line, Needs, Op, Posture, Refused, RunOver, Turn};
 use crate::{Machine, Now, Tick};
 use fact::ParentFact;
@@ -23,6 +24,8 @@ pub struct Workflow {
     run: Run,
     waiting: Option<Waiting>,
     over: Option<RunOver>,
+    /// What was asked for under a key, and done.
+    deeds: Deeds,
     wake_at: Option<Tick>,
 }
 
@@ -81,6 +84,8 @@ pub enum Input {
         ask: AskNo,
         run: RunId,
         command: Command,
+        /// What makes it the same when it comes again.
+        stamp: Option<Stamp>,
     },
 }
 
@@ -129,14 +134,14 @@ impl Workflow {
         let of_run = run_facts(facts.clone());
         let run = Run::restore(now, of_run).ok()?;
         let mut waiting = None;
-        facts.for_each(|fact| Waiting::apply(&mut waiting, fact));
-        Some(Workflow::of(run, waiting))
+        facts.clone().for_each(|fact| Waiting::apply(&mut waiting, fact));
+        Some(Workflow::of(run, waiting, Deeds::of(facts)))
     }
 
     /// A main workflow whose facts came to this run, and which waits for this call.
-    pub fn of(run: Run, waiting: Option<Waiting>) -> Workflow {
+    pub fn of(run: Run, waiting: Option<Waiting>, deeds: Deeds) -> Workflow {
         let over = run.over().cloned();
-        Workflow { run, waiting, over, wake_at: None }
+        Workflow { run, waiting, over, deeds, wake_at: None }
     }
 
     /// See [`Run::bind`].
@@ -244,7 +249,15 @@ impl Machine for Workflow {
             Input::Stop { reason, detail } => {
                 self.step_and_record(now, Event::End { reason, detail }, out);
             }
-            Input::Commanded { ask, run, command } => self.obey(now, ask, run, command, out),
+            Input::Commanded { ask, run, command, stamp } => {
+                match stamp.and_then(|stamp| self.deeds.find(now.wall_ms, stamp)) {
+                    Some(before) => {
+                        let verdict = before.map(|_| ());
+                        out.push(Effect::Answer { ask, verdict, ends: None });
+                    }
+                    None => self.obey(now, ask, run, command, stamp, out),
+                }
+            }
         }
     }
 
@@ -281,23 +294,39 @@ impl Workflow {
         verdict
     }
 
-    fn obey(&mut self, now: Now, ask: AskNo, run: RunId, command: Command, out: &mut Vec<Effect>) {
+    fn obey(
+        &mut self,
+        now: Now,
+        ask: AskNo,
+        run: RunId,
+        command: Command,
+        stamp: Option<Stamp>,
+        out: &mut Vec<Effect>,
+    ) {
         // Also when it is over already: whoever stops it again may have seen the process die before the call ended.
         let stops = command == Command::Stop && run == self.run.id();
         let ends = self.waiting.as_ref().filter(|_| stops).map(|waiting| waiting.call.clone());
+        let (mut batch, mut after) = (Vec::new(), Vec::new());
         let verdict = match (&self.waiting, command) {
             (Some(waiting), command) if self.over.is_none() && !stops => {
                 let (verdict, facts) = while_waiting(&mut self.run, now, waiting, command);
-                if !facts.is_empty() {
-                    out.push(Effect::Record(facts.into_iter().map(Fact::Run).collect()));
-                }
+                batch.extend(facts.into_iter().map(Fact::Run));
                 self.over = self.run.over().cloned();
-                out.extend(self.over.clone().map(|over| Effect::Over { run: self.run.id(), over }));
+                after.extend(self.over.clone().map(|over| Effect::Over { run: self.run.id(), over }));
                 Some(verdict)
             }
-            (_, command) => self.step_and_record(now, Event::Commanded { run, command }, out),
+            (_, command) => self.step(now, Event::Commanded { run, command }, &mut batch, &mut after),
         };
         let verdict = verdict.unwrap_or(Err(Refused::AlreadyEnded));
+        if let Some(stamp) = stamp.filter(|_| verdict.is_ok()) {
+            let deed = stamp.deed(now.wall_ms, false);
+            self.deeds.add(deed);
+            batch.insert(0, Fact::Parent(ParentFact::Obeyed(deed)));
+        }
+        if !batch.is_empty() {
+            out.push(Effect::Record(batch));
+        }
+        out.append(&mut after);
         out.push(Effect::Answer { ask, verdict, ends });
     }
 }
@@ -352,9 +381,8 @@ tasks:
 outputs: [{ name: seen, value: "${seen}" }]
 "#;
 
-    #[test]
-    fn the_first_step_sees_the_whole_completion() {
-        let now = Now { tick: Tick(0), wall_ms: 0 };
+    /// A main workflow that waits for its call.
+    fn waiting(now: Now) -> (CallId, Vec<Fact>) {
         let limits = Limits::default();
         let declared = declared();
         let language = Language::new(&declared, LATER, &limits);
@@ -374,7 +402,41 @@ outputs: [{ name: seen, value: "${seen}" }]
             trigger_type: "twilio/inboundCall".to_owned(),
             trigger_name: "incoming".to_owned(),
         };
-        let facts = Workflow::begin_waiting(now, spec, waiting);
+        (call, Workflow::begin_waiting(now, spec, waiting))
+    }
+
+    #[test]
+    fn a_command_that_comes_again_is_obeyed_once_also_by_the_next_process() {
+        let now = Now { tick: Tick(0), wall_ms: 7 };
+        let (_, mut facts) = waiting(now);
+        let stamp = |body| Some(Stamp { key: Uuid::from_u128(1), body: Uuid::from_u128(body) });
+        let mut command = |body| {
+            let mut workflow = Workflow::restore(now, facts.iter()).unwrap();
+            let run = workflow.run.id();
+            let mut told = Vec::new();
+            for ask in [AskNo(1), AskNo(2)] {
+                let command = Command::Set { variables: vec![("who".to_owned(), "you".into())] };
+                let mut out = Vec::new();
+                workflow.handle(now, Input::Commanded { ask, run, command, stamp: stamp(body) }, &mut out);
+                for effect in out {
+                    match effect {
+                        Effect::Record(batch) => facts.extend(batch),
+                        Effect::Answer { verdict, .. } => told.push(verdict),
+                        effect => panic!("{effect:?}"),
+                    }
+                }
+            }
+            (told, facts.iter().filter(|fact| matches!(fact, Fact::Run(RunFact::Assigned { .. }))).count())
+        };
+        assert_eq!(command(1), (vec![Ok(()); 2], 1));
+        assert_eq!(command(1), (vec![Ok(()); 2], 1));
+        assert_eq!(command(2), (vec![Err(Refused::KeyReused); 2], 1));
+    }
+
+    #[test]
+    fn the_first_step_sees_the_whole_completion() {
+        let now = Now { tick: Tick(0), wall_ms: 0 };
+        let (call, facts) = waiting(now);
         let mut workflow = Workflow::restore(now, facts.iter()).unwrap();
         let mut out = Vec::new();
         let completion = json!({ "from": "+1", "callStatus": "completed", "digits": "15" });

@@ -2,5 +2,6 @@
 
 mod any_order;
 mod exchanges;
+mod once;
 mod reaching;
 mod stories;

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use crate::desk::{Found, Id, NewRun, admitted, words_of};
+use crate::desk::{Found, Id, NewRun, admitted, reused, words_of};
 use crate::web::auth::Asker;
 use crate::web::control::RunFilter;
 use crate::web::ledger;
@@ -287,6 +287,9 @@ async fn execute(asked: Asked) -> Result<HttpResponse, Problem> {
     let Execute { current_action_id, actions } = asked.json()?;
     let id = id(&asked)?;
     let found = asked.room.desk.find(id).await?;
+    if let Some(answer) = answered(&asked, id, &found).await {
+        return answer;
+    }
     let actions = actions.map(|actions| list_for(&asked, &found, actions)).transpose()?;
     command(&asked, id, &Command::Execute { current_action_id, actions }).await
 }
@@ -295,6 +298,9 @@ async fn push(asked: Asked) -> Result<HttpResponse, Problem> {
     let Push { actions, mode } = asked.json()?;
     let id = id(&asked)?;
     let found = asked.room.desk.find(id).await?;
+    if let Some(answer) = answered(&asked, id, &found).await {
+        return answer;
+    }
     let actions = list_for(&asked, &found, actions)?;
     command(&asked, id, &Command::Push { actions, interrupt: mode == Mode::Interrupt }).await
 }
@@ -302,7 +308,7 @@ async fn push(asked: Asked) -> Result<HttpResponse, Problem> {
 async fn stop(asked: Asked) -> Result<HttpResponse, Problem> {
     let id = id(&asked)?;
     // Whether it runs or has ended: it is not running when this is answered.
-    let _ = asked.room.desk.command(id, &Command::Stop).await?;
+    let _ = asked.room.desk.command(id, &Command::Stop, None).await?;
     Ok(fresh(&view(&asked, id).await?))
 }
 
@@ -312,8 +318,23 @@ async fn retry(asked: Asked) -> Result<HttpResponse, Problem> {
     Ok(created(&format!("/v1/activeflows/{run}"), &view(&asked, run).await?))
 }
 
+/// The answer to a request that was carried out before. It is not read again: the names that its actions may use can be
+/// others by now.
+async fn answered(asked: &Asked, id: RunId, found: &Found) -> Option<Result<HttpResponse, Problem>> {
+    let now_ms = asked.room.desk.clock.now().wall_ms;
+    match asked.stamp() {
+        Ok(stamp) => Some(answer(asked, id, found.before(now_ms, stamp)?).await),
+        Err(problem) => Some(Err(problem)),
+    }
+}
+
 async fn command(asked: &Asked, id: RunId, command: &Command) -> Result<HttpResponse, Problem> {
-    match asked.room.desk.command(id, command).await? {
+    let verdict = asked.room.desk.command(id, command, asked.stamp()?).await?;
+    answer(asked, id, verdict).await
+}
+
+async fn answer(asked: &Asked, id: RunId, verdict: Result<(), Refused>) -> Result<HttpResponse, Problem> {
+    match verdict {
         Ok(()) => Ok(fresh(&view(asked, id).await?)),
         Err(refused) => Err(told(refused, id)),
     }
@@ -328,6 +349,7 @@ fn told(refused: Refused, id: RunId) -> Problem {
             Problem::new(Code::StaleAction, "current_action_id: another action is under way by now")
         }
         Refused::NotBlocked => Problem::new(Code::NotBlocked, "the action under way is no block"),
+        Refused::KeyReused => reused(),
         // Neither is said to what can be asked here.
         Refused::NotInterruptible | Refused::TooMuch => Problem::invalid("this can't be done to it now"),
         Refused::Limit => {
@@ -345,7 +367,7 @@ fn list_for(asked: &Asked, found: &Found, actions: &RawValue) -> Result<Vec<Acti
 
 impl Id {
     /// The same key of the same token leads to the same activeflow, also after a restart that forgot the answer.
-    fn of_key(asked: &Asked) -> Result<Id, Problem> {
+    pub(super) fn of_key(asked: &Asked) -> Result<Id, Problem> {
         let token = asked.request.extensions().get::<Asker>().map_or([0; 32], |asker| asker.token);
         let key = ledger::key_of(&asked.request)?;
         Ok(match key {

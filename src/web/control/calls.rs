@@ -141,12 +141,12 @@ async fn tell(asked: Asked) -> Result<HttpResponse, Problem> {
 }
 
 async fn hang_up(asked: Asked) -> Result<HttpResponse, Problem> {
-    let deferred = asked.room.desk.hang_up(asked.segment("call")).await?;
+    let deferred = asked.room.desk.hang_up(asked.segment("call"), asked.stamp()?).await?;
     perhaps_later(&asked, deferred).await
 }
 
 async fn interrupt(asked: Asked) -> Result<HttpResponse, Problem> {
-    asked.room.desk.interrupt(asked.segment("call")).await?;
+    asked.room.desk.interrupt(asked.segment("call"), asked.stamp()?).await?;
     Ok(fresh(&view(&asked).await?))
 }
 
@@ -155,13 +155,13 @@ async fn say(asked: Asked) -> Result<HttpResponse, Problem> {
     if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
         return Err(Problem::invalid(format!("text: expected 1 to {TEXT_BYTES_MAX} bytes")));
     }
-    let deferred = asked.room.desk.say(asked.segment("call"), &text).await?;
+    let deferred = asked.room.desk.say(asked.segment("call"), asked.stamp()?, &text).await?;
     perhaps_later(&asked, deferred).await
 }
 
 async fn set_variables(asked: Asked) -> Result<HttpResponse, Problem> {
     let (variables, dropped) = admitted(asked.json()?)?;
-    asked.room.desk.set_variables(asked.segment("call"), variables).await?;
+    asked.room.desk.set_variables(asked.segment("call"), asked.stamp()?, variables).await?;
     Ok(fresh(&with(view(&asked).await?, "dropped_variables", json!(dropped))))
 }
 

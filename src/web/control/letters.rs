@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::{Method, StatusCode};
 
+use crate::desk::Id;
 use crate::web::page::Page;
 use crate::web::problem::{Code, Problem};
 use crate::web::route::{Asked, Body, Route, answer, fresh};
@@ -36,5 +37,8 @@ async fn list(mut asked: Asked) -> Result<HttpResponse, Problem> {
 }
 
 async fn redrive(asked: Asked) -> Result<HttpResponse, Problem> {
-    Ok(answer(StatusCode::ACCEPTED, &asked.room.desk.redrive(asked.segment("id")).await?))
+    Ok(answer(
+        StatusCode::ACCEPTED,
+        &asked.room.desk.redrive(asked.segment("id"), Id::of_key(&asked)?).await?,
+    ))
 }

@@ -84,7 +84,10 @@ fn parameters(route: &Route) -> Vec<Value> {
         json!({ "name": name, "in": "query", "schema": schema })
     });
     let key = (route.method != Method::GET).then(|| {
-        json!({ "name": "Idempotency-Key", "in": "header", "schema": { "type": "string", "maxLength": 255 } })
+        json!({
+            "name": "Idempotency-Key", "in": "header", "schema": { "type": "string", "maxLength": 255 },
+            "description": "The same request under the same key is carried out once within a day.",
+        })
     });
     let last = (route.path == EVENTS).then(|| {
         json!({
