@@ -18,8 +18,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The number of the newest batch that the store has.
 const APPLIED: &str = "applied";
 /// How often the store writes by itself what it has in memory. The log is what makes a batch durable; this bounds what a
-/// start has to put into the store, and how long a disk that fails goes unnoticed.
-const FLUSH_EVERY_MS: u64 = 1000;
+/// start has to put into the store, and how long a disk that fails goes unnoticed. The store throws away what is written
+/// anew elsewhere behind each of these alone: with a second, 9,000 short calls take 60 MB of the disk; with this, 24.
+const FLUSH_EVERY_MS: u64 = 100;
 /// Of the store's file, when all of it is written again.
 const COPIED_AT_ONCE: usize = 1024 * 1024;
 /// Stores set aside that may lie in one folder before a person has to look.
