@@ -387,18 +387,17 @@ fn webhooks(public: SocketAddr, until: Instant) -> Vec<std::thread::JoinHandle<V
     let every = Duration::from_secs(1) * TURNING / WEBHOOKS_A_SECOND;
     let callers = (0..TURNING).map(|caller| {
         std::thread::spawn(move || {
-            let (_silent, clock) = std::sync::mpsc::channel::<()>();
             let sid = format!("CA{:032x}", 0xF000 + caller);
             let arrival =
                 format!("CallSid={sid}&From=%2B14155550100&To=%2B14155550199&CallStatus=in-progress");
-            let (began, mut times) = (Instant::now() + every * caller / TURNING, Vec::new());
+            let timed = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a clock");
+            let _timed = timed.enter();
+            let begins = Instant::now() + every * caller / TURNING;
+            let (mut clock, mut times) = (tokio::time::interval_at(begins.into(), every), Vec::new());
             for turn in 0.. {
-                let due = began + every * turn;
-                if due >= until {
+                if timed.block_on(clock.tick()).into_std() >= until {
                     break;
                 }
-                // Its turn comes by the clock; nobody says anything on this channel.
-                let _ = clock.recv_timeout(due.saturating_duration_since(Instant::now()));
                 let path = if turn == 0 {
                     "/webhooks/turns".to_owned()
                 } else {
