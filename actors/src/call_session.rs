@@ -28,7 +28,7 @@ use holdline_core::metric::{self, Limit};
 use holdline_core::provider::twilio::stream::Start;
 use holdline_core::scene::RecordingReport;
 use holdline_core::{CallId, Machine, WorkflowId};
-use sockets::Socket;
+use sockets::Sockets;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -75,8 +75,7 @@ pub struct CallSession {
     born: Vec<Fact>,
     replies: BTreeMap<AskNo, oneshot::Sender<Outcome>>,
     last_ask: u64,
-    /// Boxed, since a node of the map has room for eleven.
-    sockets: BTreeMap<StreamNo, Box<Socket>>,
+    sockets: Sockets,
     recording: Option<Box<dyn RecordingFile>>,
     /// More may be said before anything is sent.
     gathers: bool,
@@ -162,7 +161,7 @@ impl CallSession {
             born: Vec::new(),
             replies: BTreeMap::new(),
             last_ask: 0,
-            sockets: BTreeMap::new(),
+            sockets: Sockets::default(),
             recording: None,
             gathers: false,
             share: Share::default(),
@@ -200,7 +199,8 @@ impl CallSession {
         let mut batch = std::mem::take(&mut self.first);
         // Behind the call's arrival, ahead of what its flow has done since.
         let behind = facts.len().min(1);
-        facts.splice(behind..behind, self.born.drain(..).map(|fact| (wall_ms, fact)));
+        let born = std::mem::take(&mut self.born);
+        facts.splice(behind..behind, born.into_iter().map(|fact| (wall_ms, fact)));
         let entry = |(wall_ms, fact): (u64, Fact)| Entry { key: fact.key(&self.key), wall_ms, fact };
         batch.extend(facts.into_iter().map(entry));
         let writing = tokio::time::timeout(WRITE_PATIENCE, self.house.journal.append(batch));
@@ -222,7 +222,11 @@ impl CallSession {
     }
 
     fn answer(&mut self, ask: AskNo, answer: Answer, ctx: &mut Context<Self>) {
-        if let Some(reply) = self.replies.remove(&ask) {
+        let reply = self.replies.remove(&ask);
+        if self.replies.is_empty() {
+            self.replies = BTreeMap::new(); // a tree keeps its last node
+        }
+        if let Some(reply) = reply {
             // Whoever asked may have gone; the network will ask again.
             let workflow = self.driver.machine().state().workflow.clone();
             let _ = reply.send(Ok(Answered { answer, workflow, session: ctx.address() }));
@@ -405,7 +409,7 @@ impl CallSession {
                 self.turn(Input::Asked { ask, request }, ctx);
             }
             Mail::Input(Input::StreamDown { stream }) => {
-                self.sockets.remove(&stream);
+                self.sockets.remove(stream);
                 self.turn(Input::StreamDown { stream }, ctx);
             }
             Mail::Input(Input::Heard { stream, audio, at_ms }) => {

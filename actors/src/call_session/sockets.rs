@@ -36,8 +36,36 @@ struct Scratch {
     effects: Vec<Effect>,
 }
 
+/// All that a call has: nearly always one, so a list is the smallest map and the quickest.
+#[derive(Default)]
+pub(super) struct Sockets(Vec<(StreamNo, Socket)>);
+
+impl Sockets {
+    fn get(&self, stream: StreamNo) -> Option<&Socket> {
+        self.0.iter().find(|(known, _)| *known == stream).map(|(_, socket)| socket)
+    }
+
+    fn get_mut(&mut self, stream: StreamNo) -> Option<&mut Socket> {
+        self.0.iter_mut().find(|(known, _)| *known == stream).map(|(_, socket)| socket)
+    }
+
+    fn insert(&mut self, stream: StreamNo, socket: Socket) {
+        self.remove(stream);
+        self.0.reserve_exact(1);
+        self.0.push((stream, socket));
+    }
+
+    pub(super) fn remove(&mut self, stream: StreamNo) {
+        self.0.retain(|(known, _)| *known != stream);
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// The other end of a stream.
-pub(super) struct Socket {
+struct Socket {
     way: Way,
     credit: u32,
     /// Frames that it brought.
@@ -47,7 +75,7 @@ pub(super) struct Socket {
 }
 
 /// Who moves the bytes.
-#[allow(clippy::large_enum_variant)] // a socket has a box of its own
+#[allow(clippy::large_enum_variant)] // the large one is the usual one
 enum Way {
     /// The session itself.
     Line(Line),
@@ -108,7 +136,7 @@ impl Socket {
 impl CallSession {
     /// A socket that was admitted is open, and in an actor's hands.
     pub(super) fn socket_open(&mut self, stream: StreamNo, out: Held<SocketOut>) {
-        self.sockets.insert(stream, Box::new(Socket::new(Way::Actor(out))));
+        self.sockets.insert(stream, Socket::new(Way::Actor(out)));
     }
 
     /// A socket that was admitted is open, and the session's own from here on.
@@ -121,7 +149,7 @@ impl CallSession {
         ctx: &mut Context<Self>,
     ) {
         match line.unpack() {
-            Ok(line) => _ = self.sockets.insert(stream, Box::new(Socket::new(Way::Line(line)))),
+            Ok(line) => self.sockets.insert(stream, Socket::new(Way::Line(line))),
             Err(error) => {
                 tracing::error!(%error, "a stream's socket could not be taken over");
                 return self.turn(Input::StreamDown { stream }, ctx);
@@ -136,7 +164,7 @@ impl CallSession {
     }
 
     fn line(&mut self, stream: StreamNo) -> Option<&mut Line> {
-        match &mut self.sockets.get_mut(&stream)?.way {
+        match &mut self.sockets.get_mut(stream)?.way {
             Way::Line(line) => Some(line),
             Way::Actor(_) => None,
         }
@@ -144,7 +172,7 @@ impl CallSession {
 
     /// A frame was dealt with.
     pub(super) fn took(&mut self, stream: StreamNo) {
-        let Some(socket) = self.sockets.get_mut(&stream) else { return };
+        let Some(socket) = self.sockets.get_mut(stream) else { return };
         let Some(lot) = socket.taken.done() else { return };
         if let Way::Actor(out) = &socket.way {
             out.post(SocketOut::Credit(lot));
@@ -153,9 +181,9 @@ impl CallSession {
     }
 
     pub(super) fn transmit(&mut self, stream: StreamNo, out: StreamOut, ctx: &mut Context<Self>) {
-        let Some(socket) = self.sockets.get_mut(&stream) else { return };
+        let Some(socket) = self.sockets.get_mut(stream) else { return };
         if socket.offer(out) == Posted::Gone {
-            self.sockets.remove(&stream);
+            self.sockets.remove(stream);
             return;
         }
         let is_spent = socket.credit == 0;
@@ -171,7 +199,7 @@ impl CallSession {
     /// Whether a socket takes more is said as it is when it is said: news of it may overtake each other.
     fn tell_credit(&mut self, stream: StreamNo, ctx: &mut Context<Self>) {
         ctx.spawn(std::future::ready(()).into_actor(self).map(move |(), session, ctx| {
-            if let Some(socket) = session.sockets.get(&stream) {
+            if let Some(socket) = session.sockets.get(stream) {
                 let blocked = socket.credit == 0;
                 session.turn(Input::Blocked { stream, blocked }, ctx);
             }
@@ -180,7 +208,7 @@ impl CallSession {
 
     /// The socket has sent so many messages, and takes as many more.
     pub(super) fn sent(&mut self, stream: StreamNo, count: u32, ctx: &mut Context<Self>) {
-        let Some(socket) = self.sockets.get_mut(&stream) else { return };
+        let Some(socket) = self.sockets.get_mut(stream) else { return };
         let was_blocked = socket.credit == 0;
         socket.credit = (socket.credit + count).min(SOCKET_CREDIT);
         socket.drain();
@@ -218,13 +246,13 @@ impl CallSession {
 
     /// To be closed behind all that is owed to it.
     pub(super) fn close_stream(&mut self, stream: StreamNo, code: u16, ctx: &mut Context<Self>) {
-        let Some(socket) = self.sockets.get_mut(&stream) else { return };
+        let Some(socket) = self.sockets.get_mut(stream) else { return };
         socket.close = Some(code);
         self.close_if_done(stream, ctx);
     }
 
     fn close_if_done(&mut self, stream: StreamNo, ctx: &mut Context<Self>) {
-        let Some(socket) = self.sockets.get_mut(&stream).filter(|socket| socket.owed.is_empty()) else {
+        let Some(socket) = self.sockets.get_mut(stream).filter(|socket| socket.owed.is_empty()) else {
             return;
         };
         let Some(code) = socket.close.take() else { return };
@@ -245,7 +273,7 @@ impl CallSession {
     fn lose(&mut self, stream: StreamNo, ctx: &mut Context<Self>) {
         if let Some(line) = self.line(stream) {
             line.lose();
-            self.sockets.remove(&stream);
+            self.sockets.remove(stream);
             self.turn_later(Input::StreamDown { stream }, ctx);
         }
     }

@@ -270,7 +270,7 @@ impl Call {
             return;
         }
         if let (Some(run), Some(completion)) = (self.state.main_run, &self.state.completion) {
-            out.push(Effect::TellParent { run, completion: completion.clone() });
+            out.push(Effect::TellParent { run, completion: (**completion).clone() });
             self.deadlines.resend = Some(now.tick + RESEND_AFTER);
         }
     }

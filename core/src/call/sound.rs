@@ -26,7 +26,7 @@ pub(super) struct Desk {
     echoes: u64,
     ear: Ear,
     blocked: bool,
-    recording: Option<Recording>,
+    recording: Option<Box<Recording>>,
     house_sounds: u64,
     /// Reports of sounds that ended before they were played.
     reports: Vec<Report>,
@@ -402,7 +402,8 @@ impl Call {
             self.desk.house_sounds += 1;
             self.begin_sound(self.desk.house_sounds, Sound::Beep { hz: 1000, ms: 500 }, out);
         }
-        self.desk.recording = Some(Recording { wish, file, recorder, key_pressed: false, closing: false });
+        let recording = Recording { wish, file, recorder, key_pressed: false, closing: false };
+        self.desk.recording = Some(Box::new(recording));
     }
 
     /// Ends a recording whose own condition is met.
@@ -451,7 +452,7 @@ impl Call {
         if self.state.over.is_some() {
             return;
         }
-        let mut told: Vec<RecordingReport> = self.state.last_report.iter().cloned().collect();
+        let mut told: Vec<RecordingReport> = self.state.last_report.as_deref().cloned().into_iter().collect();
         for (ordinal, file) in self.state.open_recordings.clone() {
             let (ended_by, gaps) = ("failed".to_owned(), Vec::new());
             let report = RecordingReport { ordinal, file, bytes: 0, seconds: 0.0, gaps, ended_by };
@@ -465,7 +466,7 @@ impl Call {
 
     pub(super) fn recording_closed(&mut self, now: Now, report: RecordingReport) {
         let is_ours = |recording: &Recording| recording.wish.ordinal == report.ordinal;
-        if !self.desk.recording.as_ref().is_some_and(is_ours) {
+        if !self.desk.recording.as_deref().is_some_and(is_ours) {
             self.counters.ignored_inputs += 1;
             return;
         }

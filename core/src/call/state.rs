@@ -40,11 +40,11 @@ pub struct CallState {
     pub recordings: VecDeque<Value>,
     pub open_recordings: BTreeMap<u64, String>,
     /// Of the newest recording: told to the flow again after a restart, should its word on it have been lost.
-    pub last_report: Option<RecordingReport>,
-    pub flow_over: Option<RunOver>,
+    pub last_report: Option<Box<RecordingReport>>,
+    pub flow_over: Option<Box<RunOver>>,
     pub stopping: Option<CallEnd>,
     pub over: Option<CallEnd>,
-    pub completion: Option<Value>,
+    pub completion: Option<Box<Value>>,
     pub acked: bool,
     /// What somebody outside lets the caller hear in the next document.
     pub says: Vec<String>,
@@ -187,7 +187,7 @@ impl CallState {
             }
             CallFact::RecordingEnded { report } => {
                 self.open_recordings.remove(&report.ordinal);
-                self.last_report = Some(report.clone());
+                self.last_report = Some(Box::new(report.clone()));
                 push_bounded(&mut self.recordings, stream_recording(report), RECORDINGS_MAX);
             }
             CallFact::RecordingNews { notice } if notice.status == "completed" => {
@@ -201,10 +201,10 @@ impl CallState {
             }
             CallFact::Said { text, deferred: true } => self.says.push(text.clone()),
             CallFact::Said { deferred: false, .. } => {}
-            CallFact::FlowOver { over } => self.flow_over = Some(over.clone()),
+            CallFact::FlowOver { over } => self.flow_over = Some(Box::new(over.clone())),
             CallFact::Stopping { reason } => self.stopping = Some(*reason),
             CallFact::Over { reason, completion } => {
-                self.completion = Some(completion.clone());
+                self.completion = Some(Box::new(completion.clone()));
                 self.finish(*reason, wall_ms);
             }
             CallFact::Acked => self.acked = true,
@@ -332,6 +332,10 @@ fn stream_recording(report: &RecordingReport) -> Value {
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
     if queue.len() >= most {
         queue.pop_front();
+    }
+    // Most calls have one.
+    if queue.is_empty() {
+        queue.reserve_exact(1);
     }
     queue.push_back(item);
 }

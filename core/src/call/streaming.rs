@@ -47,6 +47,17 @@ pub(super) struct Opening {
     troubles: u32,
 }
 
+impl Opening {
+    /// Says by whose token it was let in.
+    fn take(&mut self, stream: StreamNo) -> Option<u32> {
+        let exchange = self.admitted.remove(&stream);
+        if self.admitted.is_empty() {
+            self.admitted = BTreeMap::new(); // a tree keeps its last node
+        }
+        exchange
+    }
+}
+
 impl Call {
     /// A token is good once: until it is used, a newer document's stream has started, or the call ends.
     pub(super) fn asked_open(&mut self, now: Now, ask: AskNo, token: &str, out: &mut Vec<Effect>) {
@@ -124,7 +135,7 @@ impl Call {
         trouble: Option<String>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(exchange) = self.opening.admitted.remove(&stream) else {
+        let Some(exchange) = self.opening.take(stream) else {
             out.push(Effect::CloseStream { stream, code: 1008 });
             return;
         };
@@ -260,7 +271,7 @@ impl Call {
     }
 
     pub(super) fn stream_down(&mut self, now: Now, stream: StreamNo, _out: &mut Vec<Effect>) {
-        self.opening.admitted.remove(&stream);
+        self.opening.take(stream);
         let Some(live) = self.live.take_if(|live| live.stream == stream) else { return };
         if !live.stopped {
             self.flow.stream_lost |= !live.closed && !live.leaving;

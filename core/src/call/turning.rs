@@ -153,6 +153,9 @@ impl Call {
             return;
         }
         let Some(Todo { event, asking, commander }) = self.flow.todo.pop_front() else { return };
+        if self.flow.todo.is_empty() {
+            self.flow.todo = VecDeque::new(); // a quiet call keeps nothing
+        }
         if event == Event::Due {
             self.flow.due_queued = false;
             self.flow.wake_at = None;

@@ -11,6 +11,7 @@ use crate::Now;
 use crate::id::{RunId, WorkflowId};
 use crate::scene::{Command, EndReason, ErrorClass, Event, RunOver};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Children that ended, kept to be looked at. A loop may call a million of them; the journal has them all.
@@ -102,7 +103,7 @@ impl Run {
             }
             Some(over) => {
                 let (typed, digits) =
-                    (child.state.typed.clone(), child.vars().look_up("call.digits").cloned());
+                    (child.state.typed.clone(), child.vars().look_up("call.digits").map(Cow::into_owned));
                 self.retire(child);
                 let learns = digits.into_iter().map(|digits| ("call.digits".to_owned(), digits)).collect();
                 self.child_ended(draft, &over, Some(typed), learns);

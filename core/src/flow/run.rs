@@ -145,7 +145,7 @@ impl Run {
     pub fn take(&mut self, now: Now, posture: &Posture, event: Event) -> Turn {
         if let Some(over) = &self.state.over {
             self.stale_answers += u64::from(matches!(event, Event::Fetched { .. }));
-            let needs = Needs::Over(Box::new(over.clone()));
+            let needs = Needs::Over(over.clone());
             let follow = self.follow(now);
             let commanded = matches!(event, Event::Commanded { .. });
             let verdict = commanded.then_some(Err(Refused::AlreadyEnded));
@@ -237,9 +237,7 @@ impl Run {
                 let own = entry.node.lists.get("wait_flow");
                 wait.verbs(&Arc::new(List::new(own.into_iter().flatten())), &run.state.vars, parameters)
             }
-            Some(Some(script)) => {
-                wait.verbs(&Arc::new(List::new(&script.actions)), &run.state.vars, parameters)
-            }
+            Some(Some(script)) => wait.verbs(&script.list(), &run.state.vars, parameters),
             // Gone since the call began: the caller waits in silence.
             Some(None) => wait.verbs(&Arc::new(List::new(&[])), &run.state.vars, parameters),
         }
@@ -451,7 +449,7 @@ impl Run {
     }
 
     pub fn over(&self) -> Option<&RunOver> {
-        self.state.over.as_ref()
+        self.state.over.as_deref()
     }
 
     /// The step that ended the run after its last attempt: nothing, when it ended otherwise or had one attempt only.
@@ -514,7 +512,7 @@ impl Run {
             Event::Fetched { no, outcome } => self.fetched(draft, no, &outcome),
             Event::Learned { name, value } => {
                 let name = super::vars::canonical(&name).to_owned();
-                if self.state.vars.runtime(&name) != Some(&value) {
+                if !self.state.vars.knows(&name, &value) {
                     self.record(draft, RunFact::Learned { name: name.clone(), value: value.clone() });
                 }
                 self.with_child(draft, |child, inner| {
@@ -534,7 +532,7 @@ impl Run {
 
     fn needs(&self, line: Line, block: Option<Block>) -> Needs {
         if let Some(over) = &self.state.over {
-            return Needs::Over(Box::new(over.clone()));
+            return Needs::Over(over.clone());
         }
         if let Some(ending) = &self.state.ending {
             return Needs::Close { hold: ending.hold };

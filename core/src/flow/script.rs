@@ -1,11 +1,13 @@
 //! A checked workflow: the one internal form that both dialects become, and the snapshot that a run keeps.
 
+use super::stack::{Laid, List};
 use crate::id::WorkflowId;
 use crate::limit::Limits;
 use crate::scene::ErrorClass;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Script {
@@ -34,6 +36,15 @@ pub struct Script {
     pub timezone: String,
     /// `x-…` keys of the document.
     pub extra: Map<String, Value>,
+    #[serde(skip)]
+    pub laid: Laid,
+}
+
+impl Script {
+    /// Its actions as a run goes through them.
+    pub fn list(&self) -> Arc<List> {
+        self.laid.list(&self.actions)
+    }
 }
 
 pub const UTC: &str = "UTC";

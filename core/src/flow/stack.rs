@@ -4,7 +4,7 @@ use super::script::ActionNode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A list of actions whose members can be found by id or name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,30 @@ impl From<Vec<ActionNode>> for List {
 impl From<List> for Vec<ActionNode> {
     fn from(list: List) -> Vec<ActionNode> {
         list.nodes.iter().map(|node| (**node).clone()).collect()
+    }
+}
+
+/// A document's own list of actions: made when it is first wanted, shared by all of its runs.
+#[derive(Debug, Default)]
+pub struct Laid(OnceLock<Arc<List>>);
+
+impl Laid {
+    pub fn list(&self, actions: &[ActionNode]) -> Arc<List> {
+        self.0.get_or_init(|| Arc::new(List::new(actions))).clone()
+    }
+}
+
+/// Whoever copies a document may change its actions.
+impl Clone for Laid {
+    fn clone(&self) -> Laid {
+        Laid::default()
+    }
+}
+
+/// It says nothing that the actions don't.
+impl PartialEq for Laid {
+    fn eq(&self, _: &Laid) -> bool {
+        true
     }
 }
 

@@ -31,7 +31,7 @@ pub struct State {
     pub pending: Vec<Pending>,
     pub current: Option<Current>,
     pub ending: Option<Ending>,
-    pub over: Option<RunOver>,
+    pub over: Option<Box<RunOver>>,
     pub over_at: Option<u64>,
     /// Digits typed and taken by nobody yet.
     pub typed: String,
@@ -76,7 +76,7 @@ pub struct Current {
 pub enum Recording {
     Stream { ordinal: u64, step: u64 },
     Network,
-    Ended { report: Value },
+    Ended { report: Box<Value> },
 }
 
 impl State {
@@ -89,7 +89,7 @@ impl State {
     }
 
     pub fn of(begun: &Begun) -> State {
-        let main = Frame::new(MAIN.to_owned(), Arc::new(List::new(&begun.script.actions)), None);
+        let main = Frame::new(MAIN.to_owned(), begun.script.list(), None);
         State {
             begun: Box::new(Begun { variables: Map::new(), ..begun.clone() }),
             frames: vec![main],
@@ -408,7 +408,7 @@ impl State {
                 self.vars.set(name, output.clone());
             }
         }
-        self.recording = Some(Recording::Ended { report: output });
+        self.recording = Some(Recording::Ended { report: Box::new(output) });
     }
 
     /// The stacks and variables stay; what was done and counted was another run's.
@@ -447,7 +447,7 @@ impl State {
             }
         }
         self.ending = None;
-        self.over = Some(over.clone());
+        self.over = Some(Box::new(over.clone()));
         self.over_at = Some(at);
     }
 

@@ -106,8 +106,8 @@ impl<'v> Substitution<'v> {
             && !escape
         {
             return Ok(match self.resolve(inner) {
-                Resolved::Found(value) if self.secrets => secret::plain_value(value),
-                Resolved::Found(value) => value.clone(),
+                Resolved::Found(value) if self.secrets => secret::plain_value(&value),
+                Resolved::Found(value) => value.into_owned(),
                 Resolved::Fallback(fallback) => Value::String(self.own(fallback)),
                 Resolved::Secret(name) => Value::String(secret::mark(name)),
                 Resolved::Missing => Value::Null,
@@ -129,11 +129,11 @@ impl<'v> Substitution<'v> {
                 from.strip_prefix("${").and_then(|inner| inner.split_once('}'))
             {
                 match self.resolve(inner) {
-                    Resolved::Found(value) if escape => push_escaped(&mut filled, &as_text(value)),
+                    Resolved::Found(value) if escape => push_escaped(&mut filled, &as_text(&value)),
                     Resolved::Found(value) if self.secrets => {
-                        filled.push_str(&secret::plain(&as_text(value)))
+                        filled.push_str(&secret::plain(&as_text(&value)))
                     }
-                    Resolved::Found(value) => push_text(&mut filled, value),
+                    Resolved::Found(value) => push_text(&mut filled, &value),
                     Resolved::Fallback(fallback) if escape => push_escaped(&mut filled, fallback),
                     Resolved::Fallback(fallback) => filled.push_str(&self.own(fallback)),
                     Resolved::Secret(name) => filled.push_str(&secret::mark(name)),
@@ -166,9 +166,11 @@ impl<'v> Substitution<'v> {
             return Resolved::Secret(name);
         }
         match (self.vars.look_up(path), fallback) {
-            (Some(Value::Null) | None, Some(fallback)) => Resolved::Fallback(fallback),
+            (found, Some(fallback)) if found.as_deref().is_none_or(Value::is_null) => {
+                Resolved::Fallback(fallback)
+            }
             (Some(value), _) => Resolved::Found(value),
-            (None, None) => {
+            (None, _) => {
                 self.missing.insert(path.to_owned());
                 Resolved::Missing
             }
@@ -177,7 +179,7 @@ impl<'v> Substitution<'v> {
 }
 
 enum Resolved<'v, 't> {
-    Found(&'v Value),
+    Found(Cow<'v, Value>),
     Fallback(&'t str),
     Secret(&'t str),
     Missing,

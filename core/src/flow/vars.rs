@@ -6,6 +6,7 @@
 use crate::limit::{VALUE_BYTES_MAX, VARIABLES_BYTES_MAX, VARIABLES_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -26,7 +27,62 @@ pub struct Vars {
 /// A map for some twenty names, in their order: every run has one, and a tree's nodes take twice the room.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
-struct Few(Vec<(Box<str>, Value)>);
+struct Few(Vec<(Cow<'static, str>, Slim)>);
+
+/// A value of the runtime: nearly all are words, and a [`Value`] is three times as large.
+#[derive(Debug, Clone, PartialEq)]
+enum Slim {
+    Null,
+    Count(u64),
+    Text(Box<str>),
+    Other(Box<Value>),
+}
+
+/// Names that every call has, which need not be kept by each.
+const USUAL: [&str; 15] = [
+    "activeflow.complete_count",
+    "activeflow.flow_id",
+    "activeflow.id",
+    "activeflow.reference_activeflow_id",
+    "activeflow.reference_id",
+    "activeflow.reference_type",
+    "call.account_sid",
+    "call.caller_name",
+    "call.digits",
+    "call.direction",
+    "call.forwarded_from",
+    "call.from",
+    "call.sid",
+    "call.status",
+    "call.to",
+];
+
+fn kept_name(name: &str) -> Cow<'static, str> {
+    let usual = USUAL.iter().find(|usual| **usual == name);
+    usual.map_or_else(|| Cow::Owned(name.to_owned()), |usual| Cow::Borrowed(*usual))
+}
+
+impl Slim {
+    fn value(&self) -> Cow<'_, Value> {
+        match self {
+            Slim::Null => Cow::Owned(Value::Null),
+            Slim::Count(count) => Cow::Owned(Value::from(*count)),
+            Slim::Text(text) => Cow::Owned(Value::from(&**text)),
+            Slim::Other(value) => Cow::Borrowed(value),
+        }
+    }
+}
+
+impl From<Value> for Slim {
+    fn from(value: Value) -> Slim {
+        match value {
+            Value::Null => Slim::Null,
+            Value::String(text) => Slim::Text(text.into()),
+            Value::Number(number) if number.is_u64() => Slim::Count(number.as_u64().unwrap_or_default()),
+            value => Slim::Other(Box::new(value)),
+        }
+    }
+}
 
 impl Few {
     /// Room is made for so many at once.
@@ -36,11 +92,12 @@ impl Few {
         self.0.binary_search_by(|(known, _)| (**known).cmp(name))
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(self.place(name).ok()?).map(|(_, value)| value)
+    fn get(&self, name: &str) -> Option<Cow<'_, Value>> {
+        self.0.get(self.place(name).ok()?).map(|(_, value)| value.value())
     }
 
     fn insert(&mut self, name: &str, value: Value) {
+        let value = Slim::from(value);
         match self.place(name) {
             Ok(place) => {
                 if let Some((_, old)) = self.0.get_mut(place) {
@@ -51,25 +108,25 @@ impl Few {
                 if self.0.len() == self.0.capacity() {
                     self.0.reserve_exact(Few::STEP);
                 }
-                self.0.insert(place, (name.into(), value));
+                self.0.insert(place, (kept_name(name), value));
             }
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+    fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, Value>)> {
+        self.0.iter().map(|(name, value)| (&**name, value.value()))
     }
 }
 
 impl From<BTreeMap<String, Value>> for Few {
     fn from(map: BTreeMap<String, Value>) -> Few {
-        Few(map.into_iter().map(|(name, value)| (name.into(), value)).collect())
+        Few(map.into_iter().map(|(name, value)| (kept_name(&name), value.into())).collect())
     }
 }
 
 impl From<Few> for BTreeMap<String, Value> {
     fn from(few: Few) -> BTreeMap<String, Value> {
-        few.0.into_iter().map(|(name, value)| (name.into(), value)).collect()
+        few.0.into_iter().map(|(name, value)| (name.into_owned(), value.value().into_owned())).collect()
     }
 }
 
@@ -120,12 +177,13 @@ impl Vars {
 
     /// Own and runtime's names in one map, as the API shows them.
     pub fn shown(&self) -> Map<String, Value> {
-        let own = self.own.iter().map(|(name, value)| (name.as_str(), value));
-        own.chain(self.runtime.iter()).map(|(name, value)| (name.to_owned(), value.clone())).collect()
+        let own = self.own.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let runtime = self.runtime.iter().map(|(name, value)| (name.to_owned(), value.into_owned()));
+        own.chain(runtime).collect()
     }
 
     /// The value at a path. The longest flat name wins; what remains of the path is followed into its value.
-    pub fn look_up(&self, path: &str) -> Option<&Value> {
+    pub fn look_up(&self, path: &str) -> Option<Cow<'_, Value>> {
         let path = canonical(path);
         if let Some(value) = self.flat(path) {
             return Some(value);
@@ -134,15 +192,19 @@ impl Vars {
         for _ in 0..PATH_STEPS_MAX {
             end = path.get(..end)?.rfind(['.', '['])?;
             if let Some(value) = self.flat(path.get(..end)?) {
-                return follow(value, path.get(end..)?);
+                return match value {
+                    Cow::Borrowed(value) => follow(value, path.get(end..)?).map(Cow::Borrowed),
+                    // A word or a number has nothing inside.
+                    Cow::Owned(_) => None,
+                };
             }
         }
         None
     }
 
     /// The value under exactly this name.
-    pub(super) fn flat(&self, name: &str) -> Option<&Value> {
-        self.runtime.get(name).or_else(|| self.own.get(name))
+    pub(super) fn flat(&self, name: &str) -> Option<Cow<'_, Value>> {
+        self.runtime.get(name).or_else(|| self.own.get(name).map(Cow::Borrowed))
     }
 
     /// Whether these could be set, all of them, within the caps.
@@ -187,7 +249,7 @@ impl Vars {
     /// What the runtime knows about the call.
     pub fn of_call(&self) -> impl Iterator<Item = (String, Value)> {
         let call = self.runtime.iter().filter(|(name, _)| name.starts_with("call."));
-        call.map(|(name, value)| (name.to_owned(), value.clone()))
+        call.map(|(name, value)| (name.to_owned(), value.into_owned()))
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -200,8 +262,9 @@ impl Vars {
         self.runtime.insert(canonical(name), value);
     }
 
-    pub fn runtime(&self, name: &str) -> Option<&Value> {
-        self.runtime.get(name)
+    /// Whether the runtime has said so already.
+    pub fn knows(&self, name: &str, value: &Value) -> bool {
+        self.runtime.get(name).is_some_and(|known| *known == *value)
     }
 }
 
@@ -254,13 +317,13 @@ mod tests {
         let mut vars = Vars::default();
         vars.set("a", json!({"b": {"c": 1}, "list": [10, {"x y": 2}]}));
         vars.set("a.b", json!({"c": 3}));
-        assert_eq!(vars.look_up("a.b.c"), Some(&json!(3)));
-        assert_eq!(vars.look_up("a.list[0]"), Some(&json!(10)));
-        assert_eq!(vars.look_up("a.list[1][\"x y\"]"), Some(&json!(2)));
+        assert_eq!(vars.look_up("a.b.c").as_deref(), Some(&json!(3)));
+        assert_eq!(vars.look_up("a.list[0]").as_deref(), Some(&json!(10)));
+        assert_eq!(vars.look_up("a.list[1][\"x y\"]").as_deref(), Some(&json!(2)));
         assert_eq!(vars.look_up("a.list[7]"), None);
         assert_eq!(vars.look_up("a.list["), None);
         vars.set_runtime("call.from", json!("+1"));
-        assert_eq!(vars.look_up("voipbin.call.caller_id"), Some(&json!("+1")));
+        assert_eq!(vars.look_up("voipbin.call.caller_id").as_deref(), Some(&json!("+1")));
         assert_eq!(vars.look_up("voipbin.a.list[0]"), None);
     }
 

@@ -261,7 +261,7 @@ fn gathered_digits_count_once_when_the_process_dies_between_return_and_document(
     while stage.deliver() {}
     assert_eq!(brief(&stage.next_with(Some(1), digits(), None).unwrap()), "document 2 stream");
     assert_eq!(stage.call.state().digits, "42");
-    assert_eq!(stage.run.vars().look_up("pin.digits"), Some(&Value::from("42")));
+    assert_eq!(stage.run.vars().look_up("pin.digits").as_deref(), Some(&Value::from("42")));
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn a_recording_that_died_with_the_process_keeps_nobody_waiting() {
     stage.crash();
     assert!(stage.call.state().open_recordings.is_empty());
     assert_eq!(
-        stage.call.state().last_report.as_ref().map(|r: &RecordingReport| r.ended_by.as_str()),
+        stage.call.state().last_report.as_deref().map(|r: &RecordingReport| r.ended_by.as_str()),
         Some("failed")
     );
     ended(&mut stage, "no_return", "call_ended");

@@ -474,7 +474,7 @@ fn an_end_is_followed_by_its_successor_once_for_every_reason() {
             if let Some(RunFact::Begun(next)) = next.first() {
                 assert_eq!((next.complete_count, next.parent), (count + 1, Some(stage.run.id())));
                 assert_eq!(next.reference, *stage.run.reference());
-                assert_eq!(next.variables.get("log"), stage.run.vars().look_up("log"));
+                assert_eq!(next.variables.get("log"), stage.run.vars().look_up("log").as_deref());
             } else {
                 assert!(stage.over().detail.as_ref().unwrap().contains("on_complete"));
             }

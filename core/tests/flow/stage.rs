@@ -94,6 +94,7 @@ pub fn script(actions: &Value) -> Script {
         defaults: Defaults::default(),
         timezone: UTC.to_owned(),
         extra: Map::new(),
+        laid: Default::default(),
     }
 }
 
@@ -276,7 +277,7 @@ impl Stage {
     }
 
     pub fn var(&self, name: &str) -> Value {
-        self.run.vars().look_up(name).cloned().unwrap_or(Value::Null)
+        self.run.vars().look_up(name).map_or(Value::Null, |value| value.into_owned())
     }
 }
 

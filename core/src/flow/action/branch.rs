@@ -31,7 +31,7 @@ impl Action for Branch {
         let value = if name.contains("${") {
             as_text(scene.parameters.value("variable").unwrap_or(&Value::Null))
         } else {
-            scene.vars.look_up(name).map(as_text).unwrap_or_default()
+            scene.vars.look_up(name).map(|value| as_text(&value)).unwrap_or_default()
         };
         let chosen = scene.parameters.value("target_ids").and_then(|targets| targets.get(&value));
         let target = chosen

@@ -17,7 +17,7 @@ impl Action for ConditionCallDigits {
     }
 
     fn begin(&self, scene: &mut Scene<'_>) -> Result<Step, Fault> {
-        let digits = scene.vars.look_up("call.digits").map(as_text).unwrap_or_default();
+        let digits = scene.vars.look_up("call.digits").map(|value| as_text(&value)).unwrap_or_default();
         let length = scene.parameters.amount("length").filter(|length| *length > 0);
         let key = scene.parameters.word("key");
         let count = u64::try_from(digits.chars().count()).unwrap_or(u64::MAX);

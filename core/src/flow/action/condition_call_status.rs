@@ -13,7 +13,7 @@ impl Action for ConditionCallStatus {
 
     fn begin(&self, scene: &mut Scene<'_>) -> Result<Step, Fault> {
         let wanted = scene.parameters.require("status")?;
-        let status = scene.vars.look_up("call.status").map(as_text).unwrap_or_default();
+        let status = scene.vars.look_up("call.status").map(|value| as_text(&value)).unwrap_or_default();
         Ok(scene.go_on_if(present(&status) == present(wanted)))
     }
 }

@@ -55,11 +55,13 @@ impl<'v> Evaluation<'v> {
         self.spend(1)?;
         Ok(match part {
             Part::Literal(value) => Cow::Borrowed(value),
-            Part::Name(name) => Cow::Borrowed(self.name(name)?),
+            Part::Name(name) => self.found(self.name(name)?)?,
             Part::Path { path, fallback } => match (self.vars.look_up(path), fallback) {
-                (Some(Value::Null) | None, Some(fallback)) => Cow::Owned(Value::from(fallback.as_str())),
-                (Some(value), _) => Cow::Borrowed(value),
-                (None, None) => return Err(Fault::invalid(format!("there is no variable `{path}`"))),
+                (found, Some(fallback)) if found.as_deref().is_none_or(Value::is_null) => {
+                    Cow::Owned(Value::from(fallback.as_str()))
+                }
+                (Some(value), _) => self.found(value)?,
+                (None, _) => return Err(Fault::invalid(format!("there is no variable `{path}`"))),
             },
             Part::Item(out) => {
                 let mut item = items;
@@ -154,15 +156,28 @@ impl<'v> Evaluation<'v> {
         Ok(value.into_owned())
     }
 
+    /// A variable's value. What had to be made for the asking counts as made.
+    fn found<'s>(&self, value: Cow<'s, Value>) -> Found<'s> {
+        if let Cow::Owned(value) = &value {
+            self.make(json_bytes(value))?;
+        }
+        Ok(value)
+    }
+
     /// The longest flat name; what remains of the path is followed into its value.
-    fn name(&self, name: &Name) -> Result<&'v Value, Fault> {
+    fn name(&self, name: &Name) -> Found<'v> {
         let vars: &'v Vars = self.vars;
         for (at, end) in name.ends.iter().enumerate().rev() {
             let Some(mut value) = name.text.get(..*end).and_then(|flat| vars.flat(flat)) else { continue };
             let mut start = *end;
             for end in name.ends.iter().skip(at + 1) {
                 let field = name.text.get(start + 1..*end).unwrap_or("");
-                value = value.get(field).ok_or_else(|| {
+                let inside = match value {
+                    Cow::Borrowed(value) => value.get(field),
+                    // A word or a number of the runtime's has nothing inside.
+                    Cow::Owned(_) => None,
+                };
+                value = inside.map(Cow::Borrowed).ok_or_else(|| {
                     Fault::invalid(format!(
                         "there is no `{field}` in `{}`",
                         name.text.get(..start).unwrap_or("")

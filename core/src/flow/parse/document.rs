@@ -3,6 +3,7 @@
 use super::super::diagnostic::{Code, Place};
 use super::super::script::{Dialect, MediaPreference, OnEnd, Output, Script, Trigger};
 use super::super::source::{Node, Tree, quoted};
+use super::super::stack::Laid;
 use super::action::{IGNORED_KEYS, REFUSED_KEYS, without_version};
 use super::fields::{Field, Fields};
 use super::shape::Scope;
@@ -90,6 +91,7 @@ impl Reader<'_> {
             defaults: self.language.defaults.clone(),
             timezone: self.language.timezone.to_owned(),
             extra,
+            laid: Laid::default(),
         };
         Some(Draft { script, actions: places, trigger_names, variables: scope.variables, has_inputs })
     }
