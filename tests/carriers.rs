@@ -45,7 +45,7 @@ contract! {
     what_is_no_websocket_is_refused_and_burns_no_token
     a_frame_without_a_mask_ends_the_stream_and_the_call_goes_on
     a_peer_that_reads_nothing_is_noticed_and_the_call_goes_on
-    a_flood_of_sound_loses_its_oldest_and_no_key
+    a_flood_of_sound_loses_no_key_and_keeps_its_order
 }
 
 fn signed(config: &mut Config) {
@@ -196,8 +196,11 @@ fn media(frame: usize) -> String {
 }
 
 async fn heard(socket: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
-    let (_, text) = read_frame(socket).await;
-    let message: Value = serde_json::from_slice(&text).unwrap();
+    sound(&read_frame(socket).await.1)
+}
+
+fn sound(text: &[u8]) -> Vec<u8> {
+    let message: Value = serde_json::from_slice(text).unwrap();
     STANDARD.decode(message["media"]["payload"].as_str().unwrap()).unwrap()
 }
 
@@ -280,10 +283,12 @@ tasks:
     assert_eq!(key["output"]["digits"], "5");
 }
 
+/// The first byte of a close frame.
+const CLOSE: u8 = 0x88;
 /// More at once than anybody can listen to, and more than there are places for messages.
 const FLOOD_FRAMES: usize = 1000;
 
-async fn a_flood_of_sound_loses_its_oldest_and_no_key(carrier: Carrier) {
+async fn a_flood_of_sound_loses_no_key_and_keeps_its_order(carrier: Carrier) {
     let hosted = Hosted::carried(carrier, &[ECHO], |_| ());
     let asker = Asker::new(&hosted.public(), None);
     let url = asker.arrive("echo", CALL).await.stream_url();
@@ -301,27 +306,35 @@ async fn a_flood_of_sound_loses_its_oldest_and_no_key(carrier: Carrier) {
         }
     }
     let (mut reader, mut writer) = socket.split();
-    let (_, echoed) = tokio::join!(async { writer.write_all(&flood).await.unwrap() }, async {
-        // Whatever was lost on the way, the newest is not.
-        let newest = counted(1, FLOOD_FRAMES + 1)[FLOOD_FRAMES * 160..].to_vec();
+    let control = Asker::new(&hosted.control(), None);
+    let accounted = async {
+        writer.write_all(&flood).await.unwrap();
+        // The first frame, and then each of the flood once: heard and sent back, or dropped. Who counts comes behind.
+        let counts = until("every frame is accounted for", async || {
+            let call = control.get(&format!("/v1/calls/{CALL}")).await.json();
+            let count = |name: &str| call["media"][name].as_u64().unwrap_or_default();
+            let counts = (count("frames_out"), count("frames_dropped"));
+            (counts.0 + counts.1 == 1 + FLOOD_FRAMES as u64).then_some(counts)
+        });
+        let counts = counts.await;
+        let stop = json!({ "event": "stop", "streamSid": "MZ1", "stop": { "callSid": CALL } });
+        writer.write_all(&frame(&stop.to_string())).await.unwrap();
+        counts
+    };
+    // Who reads slowly may lose the newest as well as the oldest; the end comes behind all that was sent.
+    let echoes = async {
         let mut echoed = Vec::new();
-        while echoed.last() != Some(&newest) {
-            echoed.push(heard(&mut reader).await);
+        loop {
+            match read_frame(&mut reader).await {
+                (CLOSE, _) => return echoed,
+                (_, text) => echoed.push(sound(&text)),
+            }
         }
-        echoed
-    });
+    };
+    let ((sent, dropped), echoed) = tokio::join!(accounted, echoes);
+    assert_eq!(sent, 1 + echoed.len() as u64);
     let place = |frame: &Vec<u8>| usize::from(frame[2]) - 1 + 100 * (usize::from(frame[3]) - 1);
     assert!(echoed.iter().map(place).is_sorted(), "what is heard keeps its order");
-    // The first frame, and then each of the flood once: heard and sent back, or dropped. Who counts comes behind.
-    let control = Asker::new(&hosted.control(), None);
-    let dropped = until("every frame is accounted for", async || {
-        let call = control.get(&format!("/v1/calls/{CALL}")).await.json();
-        let count = |name: &str| call["media"][name].as_u64().unwrap_or_default();
-        assert_eq!(count("frames_out"), 1 + echoed.len() as u64, "{call:#}");
-        let all = count("frames_out") + count("frames_dropped") == 1 + FLOOD_FRAMES as u64;
-        all.then(|| count("frames_dropped"))
-    })
-    .await;
     println!("{dropped} of {FLOOD_FRAMES} frames were dropped");
     until("every key has come", async || {
         let call = control.get(&format!("/v1/calls/{CALL}")).await.json();

@@ -133,7 +133,7 @@ pub fn read_stream<'a>(text: &'a str, audio: &mut Vec<u8>) -> Result<StreamIn<'a
     if text.len() <= MESSAGE_BYTES_MAX
         && let Some(found) = quick::media(text)
     {
-        return media_in(
+        let read = media_in(
             found.stream_sid.map(Cow::Borrowed),
             found.track,
             found.timestamp.and_then(number_in),
@@ -141,6 +141,9 @@ pub fn read_stream<'a>(text: &'a str, audio: &mut Vec<u8>) -> Result<StreamIn<'a
             found.payload,
             audio,
         );
+        if read.is_ok() {
+            return read;
+        }
     }
     read_stream_slowly(text, audio)
 }

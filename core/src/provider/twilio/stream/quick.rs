@@ -1,6 +1,12 @@
 //! The short cut for `media`: the documented keys in any order, every value a plain string. Anything else, be it an
 //! escape, a number, an unknown key or a mistake, is `None`, and is for the long way to judge.
 
+use crate::media::frame::FRAME_BYTES;
+
+/// A frame as base64.
+const USUAL_PAYLOAD: usize = FRAME_BYTES.div_ceil(3) * 4;
+
+/// The payload may be anything that can't be decoded, and then nothing else of it holds either.
 pub(super) struct Media<'a> {
     pub stream_sid: Option<&'a str>,
     pub track: Option<&'a str>,
@@ -23,7 +29,7 @@ pub(super) fn media(text: &str) -> Option<Media<'_>> {
                 "track" => once(&mut inside.track, scanner.string()?),
                 "chunk" => once(&mut inside.chunk, scanner.string()?),
                 "timestamp" => once(&mut inside.timestamp, scanner.string()?),
-                "payload" => once(&mut inside.payload, scanner.string()?),
+                "payload" => once(&mut inside.payload, scanner.payload()?),
                 _ => None,
             })?;
             once(&mut media, inside)
@@ -87,6 +93,20 @@ impl<'a> Scanner<'a> {
         self.at = start + plain(self.text.as_bytes().get(start..)?)?;
         let found = self.text.get(start..self.at)?;
         (self.next()? == b'"').then_some(found)
+    }
+
+    /// Like any other string, but one of the usual length is not looked through: where it is no base64, and so may have
+    /// ended before, it can't be decoded.
+    fn payload(&mut self) -> Option<&'a str> {
+        self.skip_space();
+        let start = self.at + 1;
+        let end = start + USUAL_PAYLOAD;
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) == Some(&b'"') && bytes.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return self.text.get(start..end);
+        }
+        self.string()
     }
 
     fn expect(&mut self, wanted: u8) -> Option<()> {
