@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use holdline_harness::network::tone::write_wav;
 use load::{Load, Seen, Speech, at};
 
 const CONFIG: &str = "\
@@ -44,13 +45,15 @@ drain_timeout = \"1s\"
 const FLOWS: [(&str, &str); 4] = [
     ("echo", "tasks: [{ type: answer }, { type: echo }]\n"),
     ("kept", "tasks: [{ type: answer }, { type: recording_start }, { type: echo }]\n"),
-    ("sound", "tasks: [{ type: answer }, { type: beep, parameters: { frequency: 600, duration: 60000 } }]\n"),
+    ("sound", "tasks: [{ type: answer }, { type: play, parameters: { file: long.wav } }]\n"),
     (
         "turns",
         "tasks:\n  - { type: talk, name: words, parameters: { text: One more moment please. } }\n  \
          - { type: goto, parameters: { target_id: words, loop_count: -1 } }\n",
     ),
 ];
+/// Two minutes: longer than any run.
+const SOUND_SAMPLES: usize = 120 * 8000;
 /// Frames under way of each call in a blast.
 const BLAST: u32 = 8;
 /// A generator that is later than this at its 99th percentile, in milliseconds, or busier than this, measures itself.
@@ -146,6 +149,8 @@ impl Server {
         for (name, text) in FLOWS {
             fs::write(home.path().join(format!("flows/{name}.yaml")), text).expect("a workflow");
         }
+        let sound: Vec<u8> = (0..SOUND_SAMPLES).map(|at| (at % 251) as u8).collect();
+        fs::write(home.path().join("flows/long.wav"), write_wav(&sound)).expect("a sound");
         fs::write(home.path().join("holdline.toml"), CONFIG).expect("a configuration");
         let log = fs::File::create(home.path().join("log")).expect("a log");
         let mut command = Command::new("taskset");
