@@ -60,19 +60,22 @@ pub trait Owner: Actor<Context = Context<Self>> {
     /// One input, one turn of the machine.
     fn turn(&mut self, input: <Self::Machine as Machine>::Input, ctx: &mut Context<Self>) {
         let now = self.driver().clock.now();
-        self.turn_at(now, input, &mut Vec::new(), ctx);
+        if self.turn_at(now, input, &mut Vec::new(), ctx) {
+            self.arm(ctx);
+        }
     }
 
-    /// The same for whoever has many inputs at once: at one time, and with a list for effects that is used again.
+    /// The same for whoever has many inputs at once: at one time, with a list for effects that is used again, and with
+    /// the timer left alone: it is to be armed behind the last of them, unless that says that all is over.
     fn turn_at(
         &mut self,
         now: Now,
         input: <Self::Machine as Machine>::Input,
         effects: &mut Vec<<Self::Machine as Machine>::Effect>,
         ctx: &mut Context<Self>,
-    ) {
+    ) -> bool {
         self.driver().machine.handle(now, input, effects);
-        self.settle(now.wall_ms, effects, ctx);
+        self.carry_out(now.wall_ms, effects, ctx)
     }
 
     /// An input that an effect gives rise to is handled after the effects of this turn.
@@ -102,6 +105,18 @@ pub trait Owner: Actor<Context = Context<Self>> {
         effects: &mut Vec<<Self::Machine as Machine>::Effect>,
         ctx: &mut Context<Self>,
     ) {
+        if self.carry_out(decided_ms, effects, ctx) {
+            self.arm(ctx);
+        }
+    }
+
+    /// False when all is over.
+    fn carry_out(
+        &mut self,
+        decided_ms: u64,
+        effects: &mut Vec<<Self::Machine as Machine>::Effect>,
+        ctx: &mut Context<Self>,
+    ) -> bool {
         for effect in effects.drain(..) {
             if Self::is_urgent(&effect) {
                 self.perform(effect, ctx);
@@ -122,9 +137,9 @@ pub trait Owner: Actor<Context = Context<Self>> {
         }
         if driver.machine.is_over() && driver.held.is_empty() && !driver.holding {
             ctx.stop();
-            return;
+            return false;
         }
-        self.arm(ctx);
+        true
     }
 
     /// Keeps exactly one timer, at the machine's own time or before it: a deadline that every frame moves on costs

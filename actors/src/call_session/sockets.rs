@@ -353,13 +353,17 @@ impl CallSession {
         ctx: &mut Context<Self>,
     ) -> bool {
         let now = self.driver.clock().now();
+        let (mut goes_on, mut lives) = (false, true);
         while let Some(line) = self.line(stream) {
             match line.next(read) {
-                Came::More => return true,
+                Came::More => {
+                    goes_on = true;
+                    break;
+                }
                 Came::Heard(Heard::Nothing) => {}
                 Came::Heard(Heard::Tell(input)) => {
                     let is_sound = matches!(input, Input::Heard { .. });
-                    self.turn_at(now, input, effects, ctx);
+                    lives = self.turn_at(now, input, effects, ctx);
                     if is_sound {
                         self.took(stream);
                     }
@@ -369,7 +373,10 @@ impl CallSession {
                 Came::Closed(reason) => self.close_line(stream, reason, ctx),
             }
         }
-        false
+        if lives {
+            self.arm(ctx);
+        }
+        goes_on
     }
 
     fn starts(&mut self, stream: StreamNo, start: Start, ctx: &mut Context<Self>) {
