@@ -8,42 +8,52 @@ use futures_util::FutureExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How stories are performed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
     /// Rewrite what the story foretells by what came out.
     pub update: bool,
+    /// Where they are performed.
     pub stage: On,
 }
 
 /// Where a story is performed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum On {
+    /// The bare machines, which take no time at all.
     #[default]
     Machine,
-    /// Needs the feature `actor-stage`.
+    /// The real actors, under paused time. Needs the feature `actor-stage`.
     #[cfg(feature = "actor-stage")]
     Actor,
 }
 
+/// What came of one story.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
+    /// The story's own.
     pub file: PathBuf,
+    /// Whether it went as it was told.
     pub outcome: Outcome,
     /// How long the story lasts in its own time.
     pub lasted: Duration,
 }
 
+/// Whether a story went as it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
+    /// It did.
     AsTold,
     /// Line by line.
     Different(String),
+    /// What it foretells was rewritten, as [`Options::update`] wants.
     Rewritten,
     /// The story cannot be performed.
     Broken(String),
 }
 
 impl Report {
+    /// It went as it was told, or was rewritten.
     pub fn is_ok(&self) -> bool {
         matches!(self.outcome, Outcome::AsTold | Outcome::Rewritten)
     }
@@ -95,6 +105,7 @@ pub fn perform_text_with(text: &str, folder: &Path, on: On, own: &Own) -> Result
     Ok((transcript.render(&play.told), play))
 }
 
+/// A story that was read already.
 pub fn perform(transcript: &Transcript, on: On) -> Result<Play, String> {
     perform_with(transcript, on, &Own::default())
 }

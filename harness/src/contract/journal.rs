@@ -20,6 +20,7 @@ const LONG: u64 = 100_000;
 const KEPT: u64 = 5000;
 const KEPT_BYTES_MAX: u64 = 4096;
 
+/// Performs all of the contract.
 pub fn check(subject: &Subject<'_>) {
     a_story_is_read_as_it_was_written(subject);
     a_batch_over_several_stories_is_whole(subject);
@@ -38,6 +39,7 @@ pub fn check(subject: &Subject<'_>) {
 
 /// A disk that can be full.
 pub struct Disk<'d> {
+    /// On that disk.
     pub journal: Box<dyn Journal>,
     /// Whether it takes anything from here on.
     pub set_full: &'d dyn Fn(bool),
