@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use holdline::config::{Config, DEFAULTS, Sources};
 
@@ -163,6 +164,64 @@ fn links_and_headings_are_read_as_they_are_shown() {
     assert_eq!(headings(document).into_iter().collect::<Vec<_>>(), ["two-words-here"]);
 }
 
+#[test]
+fn every_dependency_may_be_shipped() {
+    let rules: toml::Table = text(&root().join("deny.toml")).unwrap().parse().unwrap();
+    let allowed: BTreeSet<&str> =
+        rules["licenses"]["allow"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let known = metadata();
+    let packages = known["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "only {} packages were looked at", packages.len());
+    for package in packages {
+        let (name, licence) = (package["name"].as_str().unwrap(), package["license"].as_str().unwrap_or(""));
+        assert!(
+            may_be_shipped(licence, &allowed),
+            "{name} is under {licence:?}: read that licence and allow it in deny.toml, or do without {name}"
+        );
+    }
+}
+
+#[test]
+fn every_dependency_comes_from_the_registry() {
+    let locked: toml::Table = text(&root().join("Cargo.lock")).unwrap().parse().unwrap();
+    let ours = ["holdline", "holdline-core", "holdline-actors", "holdline-harness"];
+    for package in locked["package"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        if ours.contains(&name) {
+            assert!(
+                package.get("source").is_none(),
+                "{name} is a room of this house, not a package from elsewhere"
+            );
+            continue;
+        }
+        let source = package.get("source").and_then(toml::Value::as_str);
+        assert_eq!(
+            source,
+            Some("registry+https://github.com/rust-lang/crates.io-index"),
+            "where {name} comes from"
+        );
+        assert!(package.get("checksum").is_some(), "{name} has no checksum in Cargo.lock");
+    }
+}
+
+#[test]
+fn licences_are_read_as_they_are_meant() {
+    let allowed = BTreeSet::from(["MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception"]);
+    for good in [
+        "MIT",
+        "MIT/GPL-3.0",
+        "GPL-3.0 OR MIT",
+        "(MIT OR GPL-3.0) AND Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
+    ] {
+        assert!(may_be_shipped(good, &allowed), "{good} lets a binary be shipped");
+    }
+    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "MIT AND (GPL-3.0 OR LGPL-3.0)", "MIT WITH LLVM-exception"]
+    {
+        assert!(!may_be_shipped(bad, &allowed), "{bad:?} does not");
+    }
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -173,6 +232,65 @@ fn dependencies(room: &str) -> BTreeSet<String> {
     let tables =
         ["dependencies", "build-dependencies"].into_iter().filter_map(|key| manifest.get(key)?.as_table());
     tables.flat_map(|table| table.keys().cloned()).collect()
+}
+
+/// What cargo knows of every package: of all platforms where their sources are here, else of this machine's.
+fn metadata() -> serde_json::Value {
+    let ask = |arguments: &[&str]| {
+        let common = ["metadata", "--locked", "--offline", "--format-version", "1"];
+        let mut cargo = Command::new(env!("CARGO"));
+        let answer =
+            cargo.args(common).args(arguments).current_dir(root()).output().expect("cargo can be run");
+        answer.status.success().then_some(answer.stdout).ok_or(answer.stderr)
+    };
+    let answer = ask(&[]).or_else(|_| {
+        let version = Command::new(env!("CARGO")).arg("-vV").output().expect("cargo can be run").stdout;
+        let version = String::from_utf8(version).unwrap();
+        let host =
+            version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo names its host");
+        ask(&["--filter-platform", host])
+    });
+    let answer = answer.unwrap_or_else(|error| panic!("cargo metadata: {}", String::from_utf8_lossy(&error)));
+    serde_json::from_slice(&answer).unwrap()
+}
+
+/// Does an SPDX expression leave a choice of allowed licences? The old `MIT/Apache-2.0` is an `OR`.
+fn may_be_shipped(expression: &str, allowed: &BTreeSet<&str>) -> bool {
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let mut words: Vec<&str> = spaced.split_whitespace().rev().collect();
+    let allows = any_of(&mut words, allowed);
+    // What can't be read to its end allows nothing.
+    allows && words.is_empty()
+}
+
+fn any_of(words: &mut Vec<&str>, allowed: &BTreeSet<&str>) -> bool {
+    let mut allows = all_of(words, allowed);
+    while words.pop_if(|word| *word == "OR").is_some() {
+        allows |= all_of(words, allowed);
+    }
+    allows
+}
+
+fn all_of(words: &mut Vec<&str>, allowed: &BTreeSet<&str>) -> bool {
+    let mut allows = one(words, allowed);
+    while words.pop_if(|word| *word == "AND").is_some() {
+        allows &= one(words, allowed);
+    }
+    allows
+}
+
+fn one(words: &mut Vec<&str>, allowed: &BTreeSet<&str>) -> bool {
+    match words.pop() {
+        Some("(") => {
+            let allows = any_of(words, allowed);
+            words.pop() == Some(")") && allows
+        }
+        Some(name) if words.pop_if(|word| *word == "WITH").is_some() => {
+            let exception = words.pop().unwrap_or_default();
+            allowed.contains(format!("{name} WITH {exception}").as_str())
+        }
+        name => name.is_some_and(|name| allowed.contains(name)),
+    }
 }
 
 /// The files below a folder, without what is built or fetched; none if there is no such folder.
