@@ -41,8 +41,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 use crate::adapter::audio::AudioPort;
 use crate::adapter::http::HttpPort;
 use crate::adapter::instance::instance_key;
-use crate::adapter::journal::OpenError;
-use crate::adapter::journal::sled::SledJournal;
+use crate::adapter::journal::{DiskJournal, OpenError, StoreKind};
 use crate::adapter::recordings::DiskRecordings;
 use crate::adapter::world::OtherSystems;
 use crate::builder::Builder;
@@ -468,7 +467,8 @@ pub fn journal(config: &Config) -> Result<Box<dyn Journal>, OpenError> {
     std::fs::create_dir_all(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?;
     Ok(match config.journal.kind {
         JournalKind::Memory => Box::new(MemoryJournal::new()),
-        JournalKind::Sled => Box::new(SledJournal::open(path)?),
+        JournalKind::Sqlite => Box::new(DiskJournal::open(path, StoreKind::Sqlite)?),
+        JournalKind::Sled => Box::new(DiskJournal::open(path, StoreKind::Sled)?),
     })
 }
 

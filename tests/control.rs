@@ -89,7 +89,7 @@ const GREETING: (&str, &str) = (
 
 #[tokio::test]
 async fn an_activeflow_is_begun_once_under_its_id_and_runs_to_its_end() {
-    for kind in [JournalKind::Memory, JournalKind::Sled] {
+    for kind in [JournalKind::Memory, JournalKind::Sqlite, JournalKind::Sled] {
         let hosted = Hosted::start(&[GREETING], |config| config.journal.kind = kind);
         let person = Person::of(&hosted);
         let body = json!({ "flow_id": "greeting", "id": ID,
@@ -262,7 +262,7 @@ async fn the_hundred_and_first_execute_ends_it() {
 
 #[tokio::test]
 async fn a_stopped_activeflow_stays_stopped_and_a_forgotten_one_is_gone() {
-    for kind in [JournalKind::Memory, JournalKind::Sled] {
+    for kind in [JournalKind::Memory, JournalKind::Sqlite, JournalKind::Sled] {
         let hosted =
             Hosted::start(&[("waiting", "tasks: [{ type: block }]\n")], |config| config.journal.kind = kind);
         let person = Person::of(&hosted);

@@ -7,7 +7,7 @@ mod support;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use holdline::adapter::journal::sled::SledJournal;
+use holdline::adapter::journal::{DiskJournal, StoreKind};
 use holdline_actors::port::journal::Journal;
 use holdline_core::CallId;
 use holdline_core::fact::{CallFact, Fact, Key};
@@ -40,12 +40,14 @@ const ANSWER_WAITS: Duration = Duration::from_secs(10);
 const STEP_WAITS: Duration = Duration::from_secs(30);
 
 #[test]
-fn the_store_keeps_its_contract_on_a_disk_that_is_full() {
-    let home = tempfile::tempdir().unwrap();
-    let Some(volume) = Volume::mount(&home.path().join("data"), VOLUME_MEGABYTES) else { return };
-    let journal = Box::new(SledJournal::open(&home.path().join("data")).unwrap());
-    let set_full = |full: bool| if full { volume.fill() } else { volume.empty() };
-    check_full_disk(Disk { journal, set_full: &set_full });
+fn every_store_keeps_its_contract_on_a_disk_that_is_full() {
+    for kind in StoreKind::ALL {
+        let home = tempfile::tempdir().unwrap();
+        let Some(volume) = Volume::mount(&home.path().join("data"), VOLUME_MEGABYTES) else { return };
+        let journal = Box::new(DiskJournal::open(&home.path().join("data"), kind).unwrap());
+        let set_full = |full: bool| if full { volume.fill() } else { volume.empty() };
+        check_full_disk(Disk { journal, set_full: &set_full });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,7 +147,7 @@ async fn lives_through(home: &Home, environment: &[(&str, PathBuf)], fails: impl
     assert!(hole < HOLE_MAX, "nothing was heard for {hole:?}");
 
     server.kill();
-    let journal = SledJournal::open(&home.data()).unwrap();
+    let journal = DiskJournal::open(&home.data(), StoreKind::Sqlite).unwrap();
     let story = journal.read(&Key::Call(CallId(sid(1)))).unwrap();
     let returned = |fact: &Fact| matches!(fact, Fact::Call(CallFact::Returned { exchange: 1 }));
     assert_eq!(story.iter().filter(|entry| returned(&entry.fact)).count(), 1, "{story:#?}");

@@ -57,7 +57,7 @@ impl Scene {
             ("twilio.auth_tokens", format!("[{TOKEN:?}]")),
             ("twilio.api_url", quoted(network.origin())),
             ("journal.path", quoted("data")),
-            ("journal.kind", quoted("sled")),
+            ("journal.kind", quoted("sqlite")),
         ];
         let number = network.owns(NUMBER);
         let scene = Scene { home, network, number, bind, config };
@@ -316,7 +316,7 @@ async fn a_data_folder_that_can_not_be_used_is_named() {
     scene.examined().await.finds("data", "failed", "is no folder", "[journal] path");
 
     scene.set("journal.kind", "\"memory\"");
-    scene.examined().await.finds("data", "warning", "nothing is kept", "kind = \"sled\"");
+    scene.examined().await.finds("data", "warning", "nothing is kept", "kind = \"sqlite\"");
 
     let home = Home::new(&[HELLO], "");
     let other = home.serve();

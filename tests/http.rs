@@ -164,7 +164,7 @@ async fn a_child_and_what_follows_on_an_end_are_found_by_their_ids() {
     let counting = "tasks: [{ type: variable_set, parameters: { key: n, value: 3 } }]\n";
     let after = "tasks: [{ type: variable_set, parameters: { key: seen, value: '${call.status}' } }]\n";
     let flows = [("calling", calling), ("counting", counting), ("after", after)];
-    for kind in [JournalKind::Memory, JournalKind::Sled] {
+    for kind in [JournalKind::Memory, JournalKind::Sqlite, JournalKind::Sled] {
         let hosted = Hosted::start(&flows, |config| config.journal.kind = kind);
         let control = Asker::new(&hosted.control(), None);
         assert_eq!(Asker::new(&hosted.public(), None).arrive("calling", CALL).await.status, 200);

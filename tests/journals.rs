@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use holdline::adapter::journal::sled::SledJournal;
-use holdline::adapter::journal::{export, import};
+use holdline::adapter::journal::{DiskJournal, StoreKind, export, import};
 use holdline_actors::call_registry::fold_call;
 use holdline_actors::port::journal::{Journal, Kind};
 use holdline_core::fact::{CallFact, Entry, Fact, Key};
@@ -31,14 +30,16 @@ fn journals_of_every_version_still_fold_into_what_they_came_to() {
     }
     for version in 1..=VERSION {
         let path = folder().join(format!("v{version}.bin"));
-        let home = tempfile::tempdir().unwrap();
-        import(home.path(), &mut fs::read(&path).unwrap().as_slice()).unwrap();
         let wanted: Vec<Value> =
             serde_json::from_str(&fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
-        let came = stories(home.path());
-        assert_eq!(came.len(), wanted.len(), "{}", path.display());
-        for (came, wanted) in came.iter().zip(&wanted) {
-            assert_eq!(came, wanted, "a story of {}", path.display());
+        for kind in StoreKind::ALL {
+            let home = tempfile::tempdir().unwrap();
+            import(home.path(), kind, &mut fs::read(&path).unwrap().as_slice()).unwrap();
+            let came = stories(home.path(), kind);
+            assert_eq!(came.len(), wanted.len(), "{}", path.display());
+            for (came, wanted) in came.iter().zip(&wanted) {
+                assert_eq!(came, wanted, "a story of {} in {}", path.display(), kind.name());
+            }
         }
     }
 }
@@ -46,8 +47,9 @@ fn journals_of_every_version_still_fold_into_what_they_came_to() {
 #[test]
 fn the_journal_of_this_version_holds_every_fact_that_there_is() {
     let home = tempfile::tempdir().unwrap();
-    import(home.path(), &mut fs::read(folder().join(format!("v{VERSION}.bin"))).unwrap().as_slice()).unwrap();
-    let journal = SledJournal::open(home.path()).unwrap();
+    let copy = fs::read(folder().join(format!("v{VERSION}.bin"))).unwrap();
+    import(home.path(), StoreKind::Sqlite, &mut copy.as_slice()).unwrap();
+    let journal = DiskJournal::open(home.path(), StoreKind::Sqlite).unwrap();
     let (mut held, mut missing) = (BTreeSet::new(), Vec::new());
     for row in all(&journal) {
         journal.read(&row).unwrap().iter().for_each(|entry| words(&json!(entry.fact), &mut held));
@@ -106,7 +108,7 @@ fn a_snapshot_of_another_version_is_left_aside() {
 fn write(path: &Path) {
     fs::create_dir_all(folder()).unwrap();
     let home = tempfile::tempdir().unwrap();
-    let mut journal = SledJournal::open(home.path()).unwrap();
+    let mut journal = DiskJournal::open(home.path(), StoreKind::Sqlite).unwrap();
     let mut held = BTreeSet::new();
     let calls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/calls");
     let mut files: Vec<PathBuf> = fs::read_dir(&calls).unwrap().map(|file| file.unwrap().path()).collect();
@@ -135,7 +137,7 @@ fn write(path: &Path) {
     let mut copy = Vec::new();
     export(home.path(), &mut copy).unwrap();
     fs::write(path.with_extension("bin"), copy).unwrap();
-    let stories = serde_json::to_string_pretty(&stories(home.path())).unwrap();
+    let stories = serde_json::to_string_pretty(&stories(home.path(), StoreKind::Sqlite)).unwrap();
     fs::write(path.with_extension("json"), stories + "\n").unwrap();
 }
 
@@ -162,8 +164,8 @@ fn renamed(written: &[Entry], number: usize) -> Vec<Entry> {
     serde_json::from_str(&text).unwrap()
 }
 
-fn stories(data: &Path) -> Vec<Value> {
-    let journal = SledJournal::open(data).unwrap();
+fn stories(data: &Path, kind: StoreKind) -> Vec<Value> {
+    let journal = DiskJournal::open(data, kind).unwrap();
     let story = |key: &Key| {
         let entries = journal.read(key).unwrap();
         let ended = journal.story(key).unwrap().unwrap().ended_ms;
@@ -172,7 +174,7 @@ fn stories(data: &Path) -> Vec<Value> {
     all(&journal).iter().map(story).collect()
 }
 
-fn all(journal: &SledJournal) -> Vec<Key> {
+fn all(journal: &DiskJournal) -> Vec<Key> {
     let rows =
         [Kind::CallsAndRuns, Kind::Deliveries].map(|kind| journal.list(kind, None, usize::MAX).unwrap());
     rows.into_iter().flatten().map(|row| row.key).collect()

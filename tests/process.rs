@@ -85,7 +85,7 @@ fn what_cannot_start_says_why_and_exits_3() {
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("can't keep data in") && said.contains("HOLDLINE__JOURNAL__PATH"), "{said}");
 
-    let text = CONFIG.replace("\"memory\"", "\"sled\"");
+    let text = CONFIG.replace("\"memory\"", "\"sqlite\"");
     std::fs::write(home.path().join("holdline.toml"), &text).unwrap();
     let first = Process::serve(home.path());
     let (code, said) = failed(home.path());

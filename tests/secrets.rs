@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use holdline::adapter::journal::sled::SledJournal;
+use holdline::adapter::journal::{DiskJournal, StoreKind};
 use holdline_actors::port::journal::{Journal, Kind};
 use support::until;
 use support::wire::Asker;
@@ -71,7 +71,7 @@ async fn a_secret_reaches_the_other_system_and_nobody_else() {
     });
     assert!(bytes > 0, "a journal was written");
     // What is over is packed, where no search finds anything.
-    let journal = SledJournal::open(&home.path().join("data")).unwrap();
+    let journal = DiskJournal::open(&home.path().join("data"), StoreKind::Sqlite).unwrap();
     let rows = journal.list(Kind::CallsAndRuns, None, usize::MAX).unwrap();
     assert!(!rows.is_empty(), "a story was written");
     for row in rows {
@@ -85,7 +85,7 @@ fn config(other: &str) -> String {
         "default_workflow = \"asks\"\n\
          [public]\nbind = \"127.0.0.1:0\"\n\
          [control]\nbind = \"127.0.0.1:0\"\n\
-         [journal]\nkind = \"sled\"\n\
+         [journal]\nkind = \"sqlite\"\n\
          [http]\nallow_hosts = [\"{other}\"]\n\
          [events]\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n\
          [log]\nlevel = \"trace\"\nformat = \"json\"\n\

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use holdline::adapter::journal::sled::SledJournal;
+use holdline::adapter::journal::{DiskJournal, StoreKind};
 use holdline_actors::port::journal::Journal;
 use holdline_core::CallId;
 use holdline_core::fact::{CallFact, Entry, Fact, Key};
@@ -64,7 +64,7 @@ fn mark(batch: usize) -> String {
 }
 
 fn write_batches(folder: &str) {
-    let mut journal = SledJournal::open(folder.as_ref()).unwrap();
+    let mut journal = DiskJournal::open(folder.as_ref(), StoreKind::Sqlite).unwrap();
     let key = Key::Call(CallId("CA1".into()));
     for batch in 0..BATCHES {
         let fact = Fact::Call(CallFact::Digits { digits: batch.to_string() });

@@ -119,6 +119,8 @@ pub struct Journal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalKind {
     /// A store on disk, in the folder `path`.
+    Sqlite,
+    /// The same, in another store.
     Sled,
     Memory,
 }

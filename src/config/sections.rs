@@ -142,8 +142,9 @@ impl Journal {
         Journal {
             kind: section.parsed("kind", JournalKind::Memory, |text| match text {
                 "memory" => Ok(JournalKind::Memory),
+                "sqlite" => Ok(JournalKind::Sqlite),
                 "sled" => Ok(JournalKind::Sled),
-                _ => Err(format!("expected \"sled\" or \"memory\", got \"{text}\"")),
+                _ => Err(format!("expected \"sqlite\", \"sled\" or \"memory\", got \"{text}\"")),
             }),
             path: section.parsed("path", PathBuf::new(), |text| path(text, folder)),
             retention: section.duration("retention", ZERO..=YEARS_10),

@@ -85,7 +85,7 @@ fn a_bad_file_is_refused_with_position_and_suggestion() {
         ),
         (
             "[journal]\nkind = \"disk\"\n",
-            "my.toml:2:8: error: journal.kind: expected \"sled\" or \"memory\", got \"disk\"",
+            "my.toml:2:8: error: journal.kind: expected \"sqlite\", \"sled\" or \"memory\", got \"disk\"",
         ),
         (
             "[flows]\ntimezone = \"Mars/Olympus\"\n",

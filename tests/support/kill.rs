@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use holdline::adapter::journal::sled::SledJournal;
+use holdline::adapter::journal::{DiskJournal, StoreKind};
 use holdline_actors::call_registry::fold_call;
 use holdline_actors::port::journal::{Journal, Kind};
 use holdline_core::fact::{CallFact, Entry, Fact, Key, ParentFact};
@@ -415,7 +415,7 @@ pub fn start_with_open_calls(open: usize) -> (Duration, Duration) {
     let mut server = Server::start(home.path(), &socket);
     runtime.block_on(asker.arrive("echo", &sid(0)));
     server.kill();
-    let mut journal = SledJournal::open(&home.path().join("data")).unwrap();
+    let mut journal = DiskJournal::open(&home.path().join("data"), StoreKind::Sqlite).unwrap();
     let key = Key::Call(CallId(sid(0)));
     let story = serde_json::to_string(&journal.read(&key).unwrap()).unwrap();
     let run = fold_call(&journal.read(&key).unwrap()).unwrap().sub_run.to_string();
@@ -481,7 +481,7 @@ pub fn full_disk() {
         assert_eq!(asker.arrive("echo", &sid(3)).await.status, 200);
     });
     server.kill();
-    let journal = SledJournal::open(&home.path().join("data")).unwrap();
+    let journal = DiskJournal::open(&home.path().join("data"), StoreKind::Sqlite).unwrap();
     let story = journal.read(&Key::Call(CallId(sid(1)))).unwrap();
     let returned = |fact: &Fact| matches!(fact, Fact::Call(CallFact::Returned { exchange: 1 }));
     assert_eq!(count(&story, returned), 1, "written, and once: {story:#?}");
@@ -503,7 +503,7 @@ fn sid(number: usize) -> String {
 
 /// Every call went through all its steps, once each, and told of its end once.
 fn judge(home: &Path, stories: &[Story]) -> (usize, u64) {
-    let journal = SledJournal::open(&home.join("data")).unwrap();
+    let journal = DiskJournal::open(&home.join("data"), StoreKind::Sqlite).unwrap();
     let (mut facts, mut begun_again) = (0, 0);
     let mut mains: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     let mut calls: BTreeMap<String, Vec<Entry>> = BTreeMap::new();

@@ -1,490 +1,143 @@
-//! The journal over sled, an embedded store, with a log of its own ahead of it.
-//!
-//! What is written is durable in the log, and then in the store for whoever reads. After a failed write everything is
-//! refused until the store is opened again; what the failed batch left behind is then looked up, so that nothing is
-//! written twice.
+//! The store over sled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use holdline_actors::port::journal::{Journal, JournalError, Kind, Listed, Story};
-use holdline_core::fact::{Entry, Key};
-use holdline_core::{CallId, RunId};
+use super::ahead::Rows;
+use super::rows;
+use super::store::{APPLIED, Order, Row, Store, StoreError, Visitor, Way};
 
-use super::ahead::{HALF_BYTES, Rows};
-use super::sled_open::{self, OpenError, StoreError};
-use super::sled_pack::{self as pack, ScriptId};
-use super::sled_pen::{Pen, Shelf, Way};
-use super::sled_rows as rows;
+/// The file with the rows.
+pub const FILE: &str = "db";
+/// Pages of the store kept in memory. Its own default is a gigabyte, and it uses several times what it is told.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Twenty rows, which it writes as one leaf, must stay well below a quarter of this: a larger leaf goes into a file of
+/// its own that it never syncs. A power of two.
+const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+/// How often the store writes by itself what it has in memory. The log is what makes a batch durable; this bounds what a
+/// start has to put into the store, and how long a disk that fails goes unnoticed. The store throws away what is written
+/// anew elsewhere behind each of these alone: with a second, 9,000 short calls take 60 MB of the disk; with this, 24.
+const FLUSH_EVERY_MS: u64 = 100;
+/// A store that this process has just closed holds its lock until the store's own threads are done.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-pub struct SledJournal {
-    shelf: Arc<Shelf>,
-    pen: Option<Pen>,
-    /// The last batch is durable, and its giver was told that it failed: it is given again.
-    given: bool,
+pub struct SledStore {
+    db: sled::Db,
+    /// The store's own `flush` asks the kernel to write pages back and stops there: it syncs neither the file's size
+    /// nor the drive's cache. This handle is for doing that.
+    file: File,
 }
 
-impl SledJournal {
-    /// Opens the journal of a data folder, or begins one. A journal that can't be read is set aside.
-    pub fn open(data: &Path) -> Result<SledJournal, OpenError> {
-        let (lock, store, ahead) = sled_open::open(data)?;
-        let shelf = Arc::new(Shelf::new(data.to_owned(), store));
-        let pen = Pen::new(lock, ahead, &shelf).map_err(|error| OpenError::Folder {
-            path: data.to_owned(),
-            source: std::io::Error::other(error),
-        })?;
-        Ok(SledJournal { shelf, pen: Some(pen), given: false })
-    }
-
-    fn write(&mut self, rows: Rows, durable: bool) -> Result<(), JournalError> {
-        let pen = self.pen.as_mut().ok_or_else(reads_only)?;
-        pen.put(&self.shelf, rows, Way::AtOnce, durable).map_err(cannot_write)?;
-        pen.settle(&self.shelf).map_err(cannot_write)
-    }
-
-    /// After a failed write the store is opened anew, once the disk takes something again.
-    fn mend(&mut self) -> Result<(), JournalError> {
-        self.pen.as_mut().ok_or_else(reads_only)?.mend(&self.shelf).map_err(cannot_write)
-    }
-
-    fn forget(&mut self, key: &Key, durable: bool) -> Result<(), JournalError> {
-        self.mend()?;
-        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
-        let head = self.shelf.head(place)?.unwrap_or_else(|| Story::of(key.clone()));
-        let mut batch = Rows::default();
-        let rows = self.shelf.rows(place, &head)?;
-        // A story that can't be understood can still be deleted; its runs then lead nowhere.
-        let (lists, scripts) = self.shelf.unpacked(&rows).unwrap_or_default();
-        for run in runs_of(key, rows::entries(key, &lists).unwrap_or_default().iter()) {
-            batch.remove(rows::run(&run));
-        }
-        for script in scripts {
-            match self.shelf.users(script)? {
-                0 | 1 => {
-                    batch.remove(rows::script(script));
-                    batch.remove(rows::users_of(script));
-                }
-                users => batch.insert(rows::users_of(script), (users - 1).to_be_bytes()),
+impl SledStore {
+    pub fn open(folder: &Path) -> Result<SledStore, StoreError> {
+        for _ in 0..LOCK_TRIES {
+            match SledStore::try_open(folder) {
+                Err(error) if error.is_lock() => pause(),
+                opened => return opened,
             }
         }
-        for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
-            batch.remove(key.to_vec());
+        SledStore::try_open(folder)
+    }
+
+    fn try_open(folder: &Path) -> Result<SledStore, StoreError> {
+        let db = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .segment_size(SEGMENT_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .open()?;
+        let file = File::open(folder.join(FILE))?;
+        // A new file is found again only once its folder is on disk, too.
+        File::open(folder)?.sync_all()?;
+        Ok(SledStore { db, file })
+    }
+}
+
+impl Store for SledStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.db.get(key)?.map(|value| value.to_vec()))
+    }
+
+    fn walk(&self, range: Range<&[u8]>, order: Order, visit: Visitor<'_>) -> Result<(), StoreError> {
+        let mut rows = self.db.range(range);
+        loop {
+            let row = match order {
+                Order::Forward => rows.next(),
+                Order::Backward => rows.next_back(),
+            };
+            let Some(row) = row else { return Ok(()) };
+            let (key, value) = row?;
+            if visit(&key, &value)?.is_break() {
+                return Ok(());
+            }
         }
-        batch.remove(rows::open(place));
-        batch.remove(rows::head(place));
-        batch.remove(rows::place_of(key));
-        self.write(batch, durable)?;
-        self.shelf.tidy(&rows);
+    }
+
+    fn apply(&self, number: u64, rows: &Rows, way: Way) -> Result<(), StoreError> {
+        let applied = (rows::meta(APPLIED), number.to_be_bytes());
+        match way {
+            Way::InOrder => {
+                for (key, value) in rows.iter() {
+                    match value {
+                        Some(value) => self.db.insert(key, value)?,
+                        None => self.db.remove(key)?,
+                    };
+                }
+                self.db.insert(applied.0, &applied.1)?;
+            }
+            Way::AtOnce => {
+                let mut batch = sled::Batch::default();
+                for (key, value) in rows.iter() {
+                    match value {
+                        Some(value) => batch.insert(key, value),
+                        None => batch.remove(key),
+                    }
+                }
+                batch.insert(applied.0, &applied.1);
+                self.db.apply_batch(batch)?;
+            }
+        }
         Ok(())
     }
 
-    /// A reader sees what was acknowledged before it looks.
-    fn catch_up(&self) {
-        if self.pen.is_none() {
-            self.shelf.catch_up();
-        }
-    }
-}
-
-/// What both hands read.
-impl Shelf {
-    fn place(&self, key: &Key) -> Result<Option<u64>, JournalError> {
-        let value = self.with(|store| Ok(store.db.get(rows::place_of(key))?)).map_err(cannot_read)?;
-        value.map(|value| rows::number(&value)).transpose()
+    fn sync(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        self.file.sync_data()?;
+        Ok(())
     }
 
-    fn head(&self, place: u64) -> Result<Option<Story>, JournalError> {
-        let value = self.with(|store| Ok(store.db.get(rows::head(place))?)).map_err(cannot_read)?;
-        let Some(value) = value else { return Ok(None) };
-        serde_json::from_slice(&value).map(Some).map_err(|error| {
-            JournalError::Read(format!("the head of story {place} can't be understood: {error}"))
-        })
-    }
-
-    /// A story's rows: their keys and values, in order. What it was packed into when it ended comes first.
-    fn rows(&self, place: u64, head: &Story) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
-        let packed = head.ended_ms.map(|ended_ms| rows::pieces_of(ended_ms, place));
-        let prefixes = packed.into_iter().chain([rows::rows_of(place)]);
-        self.with(|store| {
-            Ok(prefixes.flat_map(|prefix| store.db.scan_prefix(prefix)).collect::<Result<_, _>>()?)
-        })
-        .map_err(cannot_read)
+    fn size_on_disk(&self) -> Result<u64, StoreError> {
+        Ok(self.db.size_on_disk()?)
     }
 
     /// A leaf that has lost its rows keeps its place on disk, with all that was in it, until somebody comes by; then the
-    /// store merges it with the one beside it. Nobody comes by where a story was that has moved, so this does.
-    fn tidy(&self, removed: &[(sled::IVec, sled::IVec)]) {
-        let visited = self.with(|store| {
-            for (key, _) in removed {
-                store.db.get(key)?;
-            }
-            Ok(())
-        });
-        if let Err(error) = visited {
-            tracing::warn!(%error, "the store could not be tidied; it takes more of the disk than it must");
+    /// store merges it with the one beside it.
+    fn tidy(&self, removed: &[Row]) -> Result<(), StoreError> {
+        for (key, _) in removed {
+            self.db.get(key)?;
         }
-    }
-
-    fn snapshot(&self, place: u64) -> Result<Vec<(sled::IVec, sled::IVec)>, JournalError> {
-        self.with(|store| Ok(store.db.scan_prefix(rows::snapshot_of(place)).collect::<Result<_, _>>()?))
-            .map_err(cannot_read)
-    }
-
-    fn entries(&self, key: &Key, place: u64, head: &Story) -> Result<Vec<Entry>, JournalError> {
-        let (lists, _) = self.unpacked(&self.rows(place, head)?)?;
-        rows::entries(key, &lists)
-    }
-
-    /// The lists of facts in a story's rows, unpacked, and the scripts that were needed for it.
-    fn unpacked(
-        &self,
-        rows: &[(sled::IVec, sled::IVec)],
-    ) -> Result<(Vec<Vec<u8>>, Vec<ScriptId>), JournalError> {
-        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
-        let (mut lists, mut scripts) = (rows::lists(&values), Vec::new());
-        for list in &mut lists {
-            let Some(script) = pack::needs(list) else { continue };
-            scripts.extend(script);
-            let text = script.map(|script| self.script(script)).transpose()?;
-            *list = pack::unpack(list, text.as_deref().unwrap_or_default())?;
-        }
-        Ok((lists, scripts))
-    }
-
-    fn script(&self, script: ScriptId) -> Result<Vec<u8>, JournalError> {
-        let packed = self.with(|store| Ok(store.db.get(rows::script(script))?)).map_err(cannot_read)?;
-        let packed = packed
-            .ok_or_else(|| JournalError::Read("the workflow of a packed story is not here".to_owned()))?;
-        pack::unpack_script(&packed)
-    }
-
-    /// How many packed stories need a script.
-    fn users(&self, script: ScriptId) -> Result<u64, JournalError> {
-        let value = self.with(|store| Ok(store.db.get(rows::users_of(script))?)).map_err(cannot_read)?;
-        value.map_or(Ok(0), |value| rows::number(&value))
-    }
-}
-
-impl Journal for SledJournal {
-    fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
-        self.mend()?;
-        if !std::mem::take(&mut self.given) {
-            self.log(entries)?;
-        }
-        self.settle().inspect_err(|_| self.given = true)
-    }
-
-    fn log(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
-        self.mend()?;
-        let pen = self.pen.as_mut().ok_or_else(reads_only)?;
-        if pen.was_written(&self.shelf).map_err(cannot_write)? {
-            return Ok(());
-        }
-        let mut batch = Rows::default();
-        let (mut next_row, mut next_place) = (pen.next_row, pen.next_place);
-        // Rows first, and what leads to them behind: whoever reads in between finds a beginning, or nothing.
-        for (key, entries) in by_story(entries) {
-            let known = self.shelf.place(key)?;
-            let place = known.unwrap_or(next_place);
-            for piece in rows::pieces(entries.iter().copied())? {
-                batch.insert(rows::row(place, next_row), piece);
-                next_row += 1;
-            }
-            for run in runs_of(key, entries.iter().copied()) {
-                batch.insert(rows::run(&run), place.to_be_bytes());
-            }
-            if known.is_none() {
-                next_place += 1;
-                batch.insert(rows::place_of(key), place.to_be_bytes());
-            }
-            if known.is_none() || entries.iter().any(|entry| Story::concerns(&entry.fact)) {
-                let head = if known.is_some() { self.shelf.head(place)? } else { None };
-                let mut head = head.unwrap_or_else(|| Story::of(key.clone()));
-                entries.iter().for_each(|entry| head.learn(&entry.fact));
-                batch.insert(rows::head(place), json(&head)?);
-            }
-            if known.is_none() {
-                batch.insert(rows::open(place), []);
-            }
-        }
-        batch.insert(rows::meta("next_row"), next_row.to_be_bytes());
-        pen.append(&self.shelf, batch, next_row, next_place).map_err(cannot_write)
-    }
-
-    fn settle(&mut self) -> Result<(), JournalError> {
-        self.mend()
-    }
-
-    fn read(&self, key: &Key) -> Result<Vec<Entry>, JournalError> {
-        self.catch_up();
-        let Some(place) = self.shelf.place(key)? else { return Ok(Vec::new()) };
-        let mut head = self.shelf.head(place)?;
-        // The writer may move or delete the story meanwhile. It does either once, so this ends.
-        loop {
-            let Some(before) = head else { return Ok(Vec::new()) };
-            let entries = self.shelf.entries(key, place, &before);
-            head = self.shelf.head(place)?;
-            if head.as_ref().is_some_and(|after| after.ended_ms == before.ended_ms) {
-                return entries;
-            }
-        }
-    }
-
-    fn story(&self, key: &Key) -> Result<Option<Story>, JournalError> {
-        self.catch_up();
-        match self.shelf.place(key)? {
-            Some(place) => self.shelf.head(place),
-            None => Ok(None),
-        }
-    }
-
-    fn open_stories(&self) -> Result<Vec<Story>, JournalError> {
-        self.catch_up();
-        let keys: Vec<sled::IVec> = self
-            .shelf
-            .with(|store| Ok(store.db.scan_prefix(rows::OPEN).keys().collect::<Result<_, _>>()?))
-            .map_err(cannot_read)?;
-        let mut stories = Vec::with_capacity(keys.len());
-        for key in keys {
-            stories.extend(self.shelf.head(rows::number(&key)?)?);
-        }
-        Ok(stories)
-    }
-
-    /// Packs the story, against the workflow that it has in common with others, and moves it. Not synced: a story that
-    /// is found open again is closed again.
-    fn close(&mut self, key: &Key) -> Result<(), JournalError> {
-        self.mend()?;
-        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
-        let Some(mut head) = self.shelf.head(place)?.filter(|head| head.ended_ms.is_none()) else {
-            return Ok(());
-        };
-        let rows = self.shelf.rows(place, &head)?;
-        let (lists, _) = self.shelf.unpacked(&rows)?;
-        let entries = rows::entries(key, &lists)?;
-        let ended_ms = entries.last().map_or(0, |entry| entry.wall_ms);
-        head.ended_ms = Some(ended_ms);
-        let mut batch = Rows::default();
-        let script = pack::script_of(&entries);
-        if let Some((script, text)) = &script {
-            let users = self.shelf.users(*script)?;
-            if users == 0 {
-                batch.insert(rows::script(*script), pack::pack_script(text)?);
-            }
-            batch.insert(rows::users_of(*script), users.saturating_add(1).to_be_bytes());
-        }
-        let script = script.as_ref().map(|(script, text)| (*script, text.as_slice()));
-        for (number, piece) in (0..).zip(rows::cut(&pack::pack(&rows::joined(&lists), script)?)) {
-            batch.insert(rows::piece(ended_ms, place, number), piece);
-        }
-        for (key, _) in rows.iter().chain(&self.shelf.snapshot(place)?) {
-            batch.remove(key.to_vec());
-        }
-        batch.insert(rows::head(place), json(&head)?);
-        batch.remove(rows::open(place));
-        self.write(batch, false)?;
-        self.shelf.tidy(&rows);
         Ok(())
     }
-
-    /// Not synced: with less than all of it, more facts are folded.
-    fn keep_snapshot(&mut self, key: &Key, state: &[u8]) -> Result<(), JournalError> {
-        self.mend()?;
-        let Some(place) = self.shelf.place(key)? else { return Ok(()) };
-        if self.shelf.head(place)?.is_none_or(|head| head.ended_ms.is_some()) {
-            return Ok(());
-        }
-        let next_row = self.pen.as_ref().ok_or_else(reads_only)?.next_row;
-        let kept = [next_row.to_be_bytes().as_slice(), &pack::pack_script(state)?].concat();
-        let mut batch = Rows::default();
-        self.shelf.snapshot(place)?.iter().for_each(|(key, _)| batch.remove(key.to_vec()));
-        for (number, piece) in (0..).zip(rows::cut(&kept)) {
-            batch.insert(rows::snapshot(place, number), piece);
-        }
-        self.write(batch, false)
-    }
-
-    fn read_on(&self, key: &Key) -> Result<(Option<Vec<u8>>, Vec<Entry>), JournalError> {
-        self.catch_up();
-        let Some(place) = self.shelf.place(key)? else { return Ok((None, Vec::new())) };
-        let rows = self.shelf.snapshot(place)?;
-        let values: Vec<&sled::IVec> = rows.iter().map(|(_, value)| value).collect();
-        let kept = rows::lists(&values).pop();
-        let Some((next_row, state)) = kept.as_deref().and_then(|kept| kept.split_first_chunk()) else {
-            return Ok((None, self.read(key)?));
-        };
-        let next_row = rows::row(place, u64::from_be_bytes(*next_row));
-        let after: Vec<(sled::IVec, sled::IVec)> = self
-            .shelf
-            .with(|store| {
-                let after = store.db.scan_prefix(rows::rows_of(place)).rev();
-                let is_after = |row: &Result<(sled::IVec, sled::IVec), _>| match row {
-                    Ok((key, _)) => key.as_ref() >= next_row.as_slice(),
-                    Err(_) => true,
-                };
-                Ok(after.take_while(is_after).collect::<Result<_, _>>()?)
-            })
-            .map_err(cannot_read)?;
-        let after: Vec<_> = after.into_iter().rev().collect();
-        let entries = rows::entries(key, &self.shelf.unpacked(&after)?.0)?;
-        // It may have ended meanwhile, and then nothing of this need be what was there.
-        if self.shelf.head(place)?.is_none_or(|head| head.ended_ms.is_some()) {
-            return Ok((None, self.read(key)?));
-        }
-        Ok((Some(pack::unpack_script(state)?), entries))
-    }
-
-    fn list(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
-        self.catch_up();
-        let end = rows::head(after.unwrap_or(u64::MAX));
-        let wanted = |key: &Key| kind.holds(key);
-        let mut listed = Vec::new();
-        self.shelf
-            .with(|store| {
-                for row in store.db.range(rows::head(0)..end).rev() {
-                    let (place, head) = row?;
-                    let Ok(place) = rows::number(&place) else { continue };
-                    let Ok(Story { key, .. }) = serde_json::from_slice(&head) else { continue };
-                    if wanted(&key) {
-                        listed.push(Listed { place, key });
-                    }
-                    if listed.len() >= limit {
-                        break;
-                    }
-                }
-                Ok(())
-            })
-            .map_err(cannot_read)?;
-        Ok(listed)
-    }
-
-    fn list_open(&self, kind: Kind, after: Option<u64>, limit: usize) -> Result<Vec<Listed>, JournalError> {
-        self.catch_up();
-        let end = rows::open(after.unwrap_or(u64::MAX));
-        let mut listed = Vec::new();
-        self.shelf
-            .with(|store| {
-                for row in store.db.range(rows::open(0)..end).keys().rev() {
-                    let Ok(place) = rows::number(&row?) else { continue };
-                    let Some(head) = store.db.get(rows::head(place))? else { continue };
-                    let Ok(Story { key, .. }) = serde_json::from_slice(&head) else { continue };
-                    if kind.holds(&key) {
-                        listed.push(Listed { place, key });
-                    }
-                    if listed.len() >= limit {
-                        break;
-                    }
-                }
-                Ok(())
-            })
-            .map_err(cannot_read)?;
-        Ok(listed)
-    }
-
-    fn story_of(&self, run: &RunId) -> Result<Option<Key>, JournalError> {
-        self.catch_up();
-        let own = Key::Run(*run);
-        if self.shelf.place(&own)?.is_some() {
-            return Ok(Some(own));
-        }
-        let place = self.shelf.with(|store| Ok(store.db.get(rows::run(run))?)).map_err(cannot_read)?;
-        let Some(place) = place else { return Ok(None) };
-        Ok(self.shelf.head(rows::number(&place)?)?.map(|head| head.key))
-    }
-
-    fn delete(&mut self, key: &Key) -> Result<(), JournalError> {
-        self.forget(key, true)
-    }
-
-    fn prune(&mut self, ended_before_ms: u64, most: usize) -> Result<usize, JournalError> {
-        if let Some(pen) = &mut self.pen {
-            pen.keep(&self.shelf);
-        }
-        let old: BTreeSet<(u64, u64)> = self
-            .shelf
-            .with(|store| {
-                let keys = store.db.range(rows::ended_before(ended_before_ms)).keys();
-                let mut old = BTreeSet::new();
-                for key in keys {
-                    let (Ok(row), true) = (rows::end_and_place(&key?), old.len() < most) else { break };
-                    old.insert(row);
-                }
-                Ok(old)
-            })
-            .map_err(cannot_read)?;
-        for (ended_ms, place) in &old {
-            match self.shelf.head(*place)? {
-                Some(head) => self.forget(&head.key, false)?,
-                None => {
-                    let mut batch = Rows::default();
-                    let left = self.shelf.rows(*place, &Story { ended_ms: Some(*ended_ms), ..nobody() })?;
-                    left.iter().for_each(|(key, _)| batch.remove(key.to_vec()));
-                    self.write(batch, false)?;
-                }
-            }
-        }
-        Ok(old.len())
-    }
-
-    fn reader(&self) -> Option<Box<dyn Journal>> {
-        Some(Box::new(SledJournal { shelf: self.shelf.clone(), pen: None, given: false }))
-    }
-
-    fn last_sync(&self) -> Option<Duration> {
-        self.pen.as_ref()?.last_sync
-    }
-
-    fn disk_bytes(&self) -> Option<u64> {
-        self.shelf.with(|store| Ok(store.db.size_on_disk()?)).ok().map(|bytes| bytes + 2 * HALF_BYTES)
-    }
 }
 
-impl Drop for SledJournal {
-    fn drop(&mut self) {
-        if let Some(pen) = &mut self.pen {
-            pen.close(&self.shelf);
+/// A process that died while the store wrote its own shortcut for the next start leaves one that is half written; the
+/// store does not open beside it, and does not need it.
+pub fn drop_half_written(folder: &Path) -> bool {
+    let mut dropped = false;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            dropped |= std::fs::remove_file(entry.path()).is_ok();
         }
     }
+    dropped
 }
 
-/// The batch's entries story by story; the order within a story is kept, which is all that counts.
-fn by_story(entries: &[Entry]) -> Vec<(&Key, Vec<&Entry>)> {
-    let mut found: BTreeMap<&Key, usize> = BTreeMap::new();
-    let mut stories: Vec<(&Key, Vec<&Entry>)> = Vec::new();
-    for entry in entries {
-        let at = *found.entry(&entry.key).or_insert(stories.len());
-        match stories.get_mut(at) {
-            Some((_, entries)) => entries.push(entry),
-            None => stories.push((&entry.key, vec![entry])),
-        }
-    }
-    stories
-}
-
-/// The runs inside a story that can't be found by the story's own name.
-fn runs_of<'e>(key: &Key, entries: impl Iterator<Item = &'e Entry>) -> BTreeSet<RunId> {
-    entries.filter_map(Story::run_of).filter(|run| *key != Key::Run(*run)).collect()
-}
-
-/// The head of a story whose head is lost.
-fn nobody() -> Story {
-    Story::of(Key::Call(CallId(String::new())))
-}
-
-fn json(head: &Story) -> Result<Vec<u8>, JournalError> {
-    serde_json::to_vec(head).map_err(|error| JournalError::Write(error.to_string()))
-}
-
-fn reads_only() -> JournalError {
-    JournalError::Write("this hand on the journal only reads".to_owned())
-}
-
-fn cannot_write(error: StoreError) -> JournalError {
-    JournalError::Write(error.to_string())
-}
-
-fn cannot_read(error: StoreError) -> JournalError {
-    JournalError::Read(error.to_string())
+#[allow(clippy::disallowed_methods)] // at a start or on the journal's own thread, where no call waits
+fn pause() {
+    std::thread::sleep(LOCK_PAUSE);
 }

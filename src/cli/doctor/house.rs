@@ -107,7 +107,7 @@ pub fn owner(config: &Config) -> Owner {
 /// `answers`: a server was found at the configured address, so whoever has the folder is it.
 pub fn data(config: &Config, owner: &Owner, answers: bool) -> Finding {
     if config.journal.kind == JournalKind::Memory {
-        let cure = "set [journal] kind = \"sled\"";
+        let cure = "set [journal] kind = \"sqlite\"";
         return Finding::warning(
             "data",
             "nothing is kept ([journal] kind = \"memory\"): calls end with the process",

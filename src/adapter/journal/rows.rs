@@ -21,7 +21,7 @@ use holdline_actors::port::journal::JournalError;
 use holdline_core::RunId;
 use holdline_core::fact::{Entry, Fact, Key};
 
-use super::sled_pack::ScriptId;
+use super::pack::ScriptId;
 
 /// Of this layout. A store that says a higher number was written by a later version; all lower ones can be read.
 ///
@@ -31,15 +31,27 @@ pub const FORMAT: u64 = 3;
 pub const OPEN: &[u8] = b"o";
 pub const HEADS: &[u8] = b"s";
 
-/// Bytes of facts in one row. The store writes a leaf of some twenty rows at once, and one that is over a quarter of
-/// its segment into a file of its own that it never syncs: twenty of these must stay well below that.
+/// Bytes of facts in one row. sled writes a leaf of some twenty rows at once, and can't hold a large one well.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
-/// See above; a power of two.
-pub const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+
+/// No key is longer.
+const KEY_BYTES_MAX: usize = 1024;
 
 /// A piece that another one follows, and the last one.
 const MORE: u8 = 1;
 const LAST: u8 = 0;
+
+/// The end of all keys that begin so.
+pub fn behind(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![u8::MAX; KEY_BYTES_MAX]
+}
 
 pub fn meta(name: &str) -> Vec<u8> {
     [b"m", name.as_bytes()].concat()

@@ -14,8 +14,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::ahead::{Ahead, NoPlace, Rows};
-use super::sled_open::{self, Store, StoreError, guarded};
-use super::sled_rows as rows;
+use super::open;
+use super::rows;
+use super::store::{Store, StoreError, StoreKind, Way, guarded};
 
 /// A disk that takes this much again is taken for usable; opening a store on a full one only makes things worse.
 const PROBE_BYTES: usize = 4 * 1024 * 1024;
@@ -27,8 +28,9 @@ const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// What readers and the one writer share.
 pub struct Shelf {
     data: PathBuf,
+    kind: StoreKind,
     /// `None` while it is opened again.
-    store: RwLock<Option<Store>>,
+    store: RwLock<Option<Box<dyn Store>>>,
     marks: Mutex<Marks>,
     moved: Condvar,
 }
@@ -47,15 +49,6 @@ struct Marks {
     /// The store could not be synced.
     failed: bool,
     closed: bool,
-}
-
-/// How a batch goes into the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Row by row: whoever reads meanwhile sees a beginning of it. Costs the least.
-    InOrder,
-    /// Whoever reads sees none of it, or all.
-    AtOnce,
 }
 
 /// What only the writer has.
@@ -92,14 +85,14 @@ struct Batch {
 }
 
 impl Shelf {
-    pub fn new(data: PathBuf, store: Store) -> Shelf {
+    pub fn new(data: PathBuf, kind: StoreKind, store: Box<dyn Store>) -> Shelf {
         let (store, marks) = (RwLock::new(Some(store)), Mutex::default());
-        Shelf { data, store, marks, moved: Condvar::new() }
+        Shelf { data, kind, store, marks, moved: Condvar::new() }
     }
 
-    pub fn with<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn with<T>(&self, work: impl FnOnce(&dyn Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let store = self.store();
-        let Some(store) = store.as_ref() else {
+        let Some(store) = store.as_deref() else {
             return Err(StoreError::File(std::io::Error::other("the store is being opened again")));
         };
         guarded(|| work(store))
@@ -113,7 +106,7 @@ impl Shelf {
         drop(self.moved.wait_timeout_while(marks, READER_PATIENCE, behind));
     }
 
-    fn store(&self) -> RwLockReadGuard<'_, Option<Store>> {
+    fn store(&self) -> RwLockReadGuard<'_, Option<Box<dyn Store>>> {
         self.store.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,10 +140,10 @@ impl Shelf {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         // It holds the lock of its folder until it is gone.
         drop(store.take());
-        sled_open::write_again(&folder)?;
-        let opened = sled_open::open_store(&folder)?;
+        open::write_again(self.kind, &folder)?;
+        let opened = self.kind.open(&folder)?;
         let found = ahead.read()?;
-        sled_open::catch_up(&opened, ahead, found)?;
+        open::catch_up(opened.as_ref(), ahead, found)?;
         *store = Some(opened);
         Ok(())
     }
@@ -165,7 +158,7 @@ impl Shelf {
             }
             let wanted = marks.wanted;
             drop(marks);
-            let synced = self.with(Store::sync);
+            let synced = self.with(|store| store.sync());
             if let Err(error) = &synced {
                 tracing::warn!(%error, "the store could not be synced; it is opened again");
             }
@@ -221,7 +214,7 @@ impl Pen {
     fn find_place(&mut self, shelf: &Shelf) -> Result<(), StoreError> {
         shelf.with(|store| {
             self.next_row = store.number("next_row")?.unwrap_or(1);
-            let newest = store.db.scan_prefix(rows::HEADS).next_back().transpose()?;
+            let newest = store.last(rows::HEADS)?;
             let newest = newest.and_then(|(key, _)| rows::number(&key).ok()).unwrap_or(0);
             self.next_place = newest + 1;
             Ok(())
@@ -288,10 +281,18 @@ impl Pen {
             if batch.durable && batch.number > self.ahead.synced() {
                 break;
             }
-            let applied = shelf.with(|store| store.apply(batch.number, &batch.rows, batch.way));
+            let applied = shelf.with(|store| {
+                store.apply(batch.number, &batch.rows, batch.way)?;
+                Ok(store.wants_sync())
+            });
             self.broken |= applied.is_err();
             shelf.mark(|marks| match &applied {
-                Ok(()) => marks.applied = batch.number,
+                Ok(wants_sync) => {
+                    marks.applied = batch.number;
+                    if *wants_sync {
+                        marks.wanted = batch.number;
+                    }
+                }
                 Err(_) => marks.failed = true,
             });
             applied?;

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 const VERSION: u8 = 1;
 /// The best that deflate does; a story is packed once, on the journal's own thread.
 const LEVEL: u32 = 9;
-/// Without a header and a checksum: the store has its own.
+/// Without a header and a checksum: the stores have their own.
 const RAW: bool = false;
 /// What deflate looks back at, less the words and a little of the story itself.
 const SCRIPT_BYTES_MAX: usize = 24 * 1024;
