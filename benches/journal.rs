@@ -5,6 +5,7 @@
 //! - `cargo bench --bench journal -- calls [CALLS] [RETENTION]`: memory and disk over many short calls.
 //! - `cargo bench --bench journal -- open [CALLS]`: how long a start takes with so many open calls.
 //!
+//! `HOLDLINE__JOURNAL__KIND=sled` before it has the rows kept in sled.
 //! `--disk FOLDER` says where the data lies; the system's folder for such things may be memory.
 //! Everything that must hold is asserted; what is worth knowing is printed.
 #![allow(clippy::disallowed_methods)] // it measures real time

@@ -1,5 +1,7 @@
 //! The server killed again and again: `cargo bench --bench kill -- [--rounds 200] [--calls 800] [--seed 1]`.
 //!
+//! `HOLDLINE__JOURNAL__KIND=sled` before it has the rows kept in sled.
+//!
 //! Everything that must hold is asserted; what is worth knowing is printed.
 
 #[path = "../tests/support/mod.rs"]

@@ -52,16 +52,38 @@ fn every_store_keeps_its_contract_on_a_disk_that_is_full() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_disk_is_full_callers_are_heard_and_nobody_is_told_what_is_not_written() {
-    let home = Home::new(&[("echo", ECHO), ("steps", STEPS)], "");
+    full_disk(StoreKind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_is_full_sled_does_the_same() {
+    full_disk(StoreKind::Sled).await;
+}
+
+async fn full_disk(kind: StoreKind) {
+    let home = home_with(kind);
     let Some(volume) = Volume::mount(&home.data(), VOLUME_MEGABYTES) else { return };
     lives_through(&home, &[], || volume.fill(), || volume.empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_every_write_fails_callers_are_heard_and_nobody_is_told_what_is_not_written() {
-    let home = Home::new(&[("echo", ECHO), ("steps", STEPS)], "");
+    failing_disk(StoreKind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_every_write_fails_sled_does_the_same() {
+    failing_disk(StoreKind::Sled).await;
+}
+
+async fn failing_disk(kind: StoreKind) {
+    let home = home_with(kind);
     let Some(layer) = Layer::build(home.path(), &home.data()) else { return };
     lives_through(&home, &layer.environment(), || layer.fail(Error::Io), || layer.work()).await;
+}
+
+fn home_with(kind: StoreKind) -> Home {
+    Home::new(&[("echo", ECHO), ("steps", STEPS)], &format!("[journal]\nkind = \"{}\"\n", kind.name()))
 }
 
 /// Callers speak and ask while the disk fails, and when it does not any more.
@@ -147,7 +169,8 @@ async fn lives_through(home: &Home, environment: &[(&str, PathBuf)], fails: impl
     assert!(hole < HOLE_MAX, "nothing was heard for {hole:?}");
 
     server.kill();
-    let journal = DiskJournal::open(&home.data(), StoreKind::Sqlite).unwrap();
+    let kind = StoreKind::of(&home.data().join("journal")).expect("a server has begun a journal");
+    let journal = DiskJournal::open(&home.data(), kind).unwrap();
     let story = journal.read(&Key::Call(CallId(sid(1)))).unwrap();
     let returned = |fact: &Fact| matches!(fact, Fact::Call(CallFact::Returned { exchange: 1 }));
     assert_eq!(story.iter().filter(|entry| returned(&entry.fact)).count(), 1, "{story:#?}");

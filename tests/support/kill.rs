@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use super::relay::{Relay, Strike, Way};
 use super::sink::{self, Sink};
+use super::served::chosen_store;
 use super::until;
 use super::wire::Asker;
 
@@ -415,7 +416,7 @@ pub fn start_with_open_calls(open: usize) -> (Duration, Duration) {
     let mut server = Server::start(home.path(), &socket);
     runtime.block_on(asker.arrive("echo", &sid(0)));
     server.kill();
-    let mut journal = DiskJournal::open(&home.path().join("data"), StoreKind::Sqlite).unwrap();
+    let mut journal = journal_of(&home.path().join("data"));
     let key = Key::Call(CallId(sid(0)));
     let story = serde_json::to_string(&journal.read(&key).unwrap()).unwrap();
     let run = fold_call(&journal.read(&key).unwrap()).unwrap().sub_run.to_string();
@@ -481,7 +482,7 @@ pub fn full_disk() {
         assert_eq!(asker.arrive("echo", &sid(3)).await.status, 200);
     });
     server.kill();
-    let journal = DiskJournal::open(&home.path().join("data"), StoreKind::Sqlite).unwrap();
+    let journal = journal_of(&home.path().join("data"));
     let story = journal.read(&Key::Call(CallId(sid(1)))).unwrap();
     let returned = |fact: &Fact| matches!(fact, Fact::Call(CallFact::Returned { exchange: 1 }));
     assert_eq!(count(&story, returned), 1, "written, and once: {story:#?}");
@@ -497,13 +498,19 @@ fn without_api() -> String {
     format!("{before}[log]{log}")
 }
 
+/// In whatever store the server keeps it.
+fn journal_of(data: &Path) -> DiskJournal {
+    let kind = StoreKind::of(&data.join("journal")).expect("a server has begun a journal");
+    DiskJournal::open(data, kind).unwrap()
+}
+
 fn sid(number: usize) -> String {
     format!("CA{number:032}")
 }
 
 /// Every call went through all its steps, once each, and told of its end once.
 fn judge(home: &Path, stories: &[Story]) -> (usize, u64) {
-    let journal = DiskJournal::open(&home.join("data"), StoreKind::Sqlite).unwrap();
+    let journal = journal_of(&home.join("data"));
     let (mut facts, mut begun_again) = (0, 0);
     let mut mains: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     let mut calls: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
@@ -592,6 +599,7 @@ impl Server {
         let mut child = Command::new("/bin/sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_holdline"), "serve", "--config", "holdline.toml"])
             .env_clear()
+            .envs(chosen_store())
             .current_dir(home)
             .stdin(Stdio::from(OwnedFd::from(socket.try_clone().unwrap())))
             .stdout(Stdio::piped())

@@ -18,6 +18,11 @@ format = \"text\"
 level = \"info\"
 ";
 
+/// `HOLDLINE__JOURNAL__KIND=sled` before a test or a bench has its servers keep their rows there.
+pub fn chosen_store() -> impl Iterator<Item = (String, String)> {
+    std::env::vars().filter(|(name, _)| name == "HOLDLINE__JOURNAL__KIND")
+}
+
 /// A folder with a configuration and workflows.
 pub struct Home {
     folder: tempfile::TempDir,
@@ -58,6 +63,7 @@ impl Home {
         let mut child = Command::new(env!("CARGO_BIN_EXE_holdline"))
             .args(["serve", "--config", "holdline.toml"])
             .env_clear()
+            .envs(chosen_store())
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.path())
             .stdin(Stdio::null())
