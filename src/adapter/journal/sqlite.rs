@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::ahead::Rows;
@@ -74,6 +75,10 @@ impl SqliteStore {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
     ) -> Result<T, StoreError> {
+        // Any other connection has to read again what this one has changed. It is free whenever the writing hand asks.
+        if let Ok(writer) = self.writer.try_lock() {
+            return Ok(read(&writer)?);
+        }
         let kept = locked(&self.readers).pop();
         let reader = match kept {
             Some(reader) => reader,
@@ -198,6 +203,8 @@ fn connect(folder: &Path, cache_kibibytes: i64, patience: Duration) -> Result<Co
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "cache_size", -cache_kibibytes)?;
     connection.pragma_update(None, "temp_store", "memory")?;
+    // Without it a statement is planned anew for every value it is given.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
