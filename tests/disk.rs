@@ -83,7 +83,8 @@ async fn failing_disk(kind: StoreKind) {
 }
 
 fn home_with(kind: StoreKind) -> Home {
-    Home::new(&[("echo", ECHO), ("steps", STEPS)], &format!("[journal]\nkind = \"{}\"\n", kind.name()))
+    let more = format!("[journal]\nkind = \"{}\"\n{PATIENT}", kind.name());
+    Home::new(&[("echo", ECHO), ("steps", STEPS)], &more)
 }
 
 /// Callers speak and ask while the disk fails, and when it does not any more.

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 /// Places for requests from outside.
 const MAILBOX: usize = 4096;
 /// Ended calls that are remembered, so that a late request does not start them anew.
-pub const ENDED_MAX: usize = 20_000;
+pub const ENDED_MAX: usize = 8_000;
 /// Requests that wait while their call is rebuilt or looked for.
 pub const WAITING_MAX: usize = 64;
 /// Calls that are looked for in the journal at once.

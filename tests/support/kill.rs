@@ -29,8 +29,8 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::relay::{Relay, Strike, Way};
-use super::sink::{self, Sink};
 use super::served::chosen_store;
+use super::sink::{self, Sink};
 use super::until;
 use super::wire::Asker;
 
