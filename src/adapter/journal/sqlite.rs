@@ -1,8 +1,9 @@
-//! The store over SQLite: one table of rows, one connection that writes, one that syncs, a few that read.
+//! The store over SQLite: one table of rows, one connection for all, and one beside it that syncs.
 //!
-//! A batch is a transaction; it goes into SQLite's own write-ahead log, in memory of the kernel, without a sync. What
-//! syncs is a checkpoint, on the keeper's thread: it moves the rows into the file, while others read and write, and then
-//! takes the log's room back in the moment in which nobody does.
+//! Batches gather in one transaction, in memory, and whoever reads sees them there: the log ahead has made them durable.
+//! A sync commits it, so that a page which many batches have changed is written once, and moves what it wrote from
+//! SQLite's own log into the file, on the keeper's thread: most of it beside those who read and write, the rest, and the
+//! taking back of the log's room, in a moment that is its own.
 //!
 //! SQLite has no checksums over its rows, so each value has one in front.
 
@@ -13,28 +14,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use super::ahead::Rows;
 use super::rows;
-use super::store::{APPLIED, Order, Store, StoreError, Visitor, Way};
+use super::store::{APPLIED, Order, Row, Store, StoreError, Visitor, Way};
 
 /// The file with the rows, and SQLite's log beside it.
 pub const FILE: &str = "rows.sqlite";
 pub const WAL: &str = "rows.sqlite-wal";
-/// A log that is longer is moved into the file, though nobody needs it there yet: it takes disk, and a start reads it.
-const WAL_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// Pages kept in memory by the connection that writes, and by each that reads.
-const WRITER_KIBIBYTES: i64 = 4 * 1024;
-const READER_KIBIBYTES: i64 = 512;
-/// Connections that are kept for whoever reads next.
-const READERS_KEPT: usize = 4;
-/// Rows that a reader takes at once. Between two takes nothing of the store is held.
+/// SQLite's log is moved into the file when it is longer, though nobody needs that yet: it takes disk, and a start
+/// reads it.
+const WAL_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Pages kept in memory; changed ones that find no room go into the log before their transaction is over.
+const CACHE_KIBIBYTES: i64 = 8 * 1024;
+/// What the keeper needs for moving pages.
+const KEEPER_KIBIBYTES: i64 = 64;
+/// Rows that a reader takes at once. Between two takes others have their turn.
 const TAKEN_AT_ONCE: usize = 256;
-/// What the writer waits at most for a checkpoint that wants the log to itself.
-const WRITER_PATIENCE: Duration = Duration::from_secs(30);
-/// What a checkpoint waits at most for readers; without it the log's room is taken back by the next one.
-const KEEPER_PATIENCE: Duration = Duration::from_millis(100);
+/// Another process that looks into the file with SQLite's own tools is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 const CHECKSUM_BYTES: usize = 4;
 
 const TABLE: &str =
@@ -47,62 +46,62 @@ const BACKWARD: &str = "SELECT key, value FROM rows WHERE key >= ?1 AND key < ?2
 
 pub struct SqliteStore {
     folder: PathBuf,
-    writer: Mutex<Connection>,
+    hand: Mutex<Hand>,
     keeper: Mutex<Connection>,
-    readers: Mutex<Vec<Connection>>,
+}
+
+/// The connection that everybody uses, one after the other.
+struct Hand {
+    connection: Connection,
+    /// Batches wait in a transaction.
+    is_open: bool,
+    /// One of them is there in part.
+    is_torn: bool,
+}
+
+impl Hand {
+    fn begin(&mut self) -> Result<(), rusqlite::Error> {
+        if !self.is_open {
+            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            self.is_open = true;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), rusqlite::Error> {
+        if self.is_open {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            self.is_open = false;
+        }
+        Ok(())
+    }
 }
 
 impl SqliteStore {
     pub fn open(folder: &Path) -> Result<SqliteStore, StoreError> {
         std::fs::create_dir_all(folder)?;
-        let writer = connect(folder, WRITER_KIBIBYTES, WRITER_PATIENCE)?;
-        // The log is what is durable; SQLite's own is synced by checkpoints alone, and those are the keeper's.
-        writer.pragma_update(None, "journal_mode", "wal")?;
-        writer.pragma_update(None, "wal_autocheckpoint", 0)?;
-        writer.execute(TABLE, [])?;
-        let keeper = connect(folder, READER_KIBIBYTES, KEEPER_PATIENCE)?;
+        let connection = connect(folder, CACHE_KIBIBYTES)?;
+        // Its log is synced, and moved into the file, by the keeper alone.
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.execute(TABLE, [])?;
+        let keeper = connect(folder, KEEPER_KIBIBYTES)?;
         // A new file is found again only once its folder is on disk, too.
         File::open(folder)?.sync_all()?;
-        Ok(SqliteStore {
-            folder: folder.to_owned(),
-            writer: Mutex::new(writer),
-            keeper: Mutex::new(keeper),
-            readers: Mutex::default(),
-        })
+        let hand = Hand { connection, is_open: false, is_torn: false };
+        Ok(SqliteStore { folder: folder.to_owned(), hand: Mutex::new(hand), keeper: Mutex::new(keeper) })
     }
 
-    fn reading<T>(
-        &self,
-        read: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
-    ) -> Result<T, StoreError> {
-        // Any other connection has to read again what this one has changed. It is free whenever the writing hand asks.
-        if let Ok(writer) = self.writer.try_lock() {
-            return Ok(read(&writer)?);
-        }
-        let kept = locked(&self.readers).pop();
-        let reader = match kept {
-            Some(reader) => reader,
-            None => connect(&self.folder, READER_KIBIBYTES, WRITER_PATIENCE)?,
-        };
-        let found = read(&reader);
-        let mut readers = locked(&self.readers);
-        if readers.len() < READERS_KEPT {
-            readers.push(reader);
-        }
-        Ok(found?)
-    }
-
-    fn take(&self, range: Range<&[u8]>, order: Order) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        self.reading(|reader| {
-            let mut taking = reader.prepare_cached(match order {
-                Order::Forward => FORWARD,
-                Order::Backward => BACKWARD,
-            })?;
-            let most = i64::try_from(TAKEN_AT_ONCE).unwrap_or(i64::MAX);
-            let rows = taking
-                .query_map(params![range.start, range.end, most], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect()
-        })
+    fn take(&self, range: Range<&[u8]>, order: Order) -> Result<Vec<Row>, StoreError> {
+        let hand = locked(&self.hand);
+        let mut taking = hand.connection.prepare_cached(match order {
+            Order::Forward => FORWARD,
+            Order::Backward => BACKWARD,
+        })?;
+        let most = i64::try_from(TAKEN_AT_ONCE).unwrap_or(i64::MAX);
+        let rows =
+            taking.query_map(params![range.start, range.end, most], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn length_of(&self, file: &str) -> u64 {
@@ -112,9 +111,12 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let value: Option<Vec<u8>> =
-            self.reading(|reader| reader.prepare_cached(GET)?.query_row([key], |row| row.get(0)).optional())?;
-        value.map(|value| Ok(checked(key, &value)?.to_vec())).transpose()
+        let hand = locked(&self.hand);
+        let mut getting = hand.connection.prepare_cached(GET)?;
+        let mut rows = getting.query([key])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let sealed = row.get_ref(0)?.as_blob().map_err(|_| damaged(key))?;
+        Ok(Some(checked(key, sealed)?.to_vec()))
     }
 
     fn walk(&self, range: Range<&[u8]>, order: Order, visit: Visitor<'_>) -> Result<(), StoreError> {
@@ -136,32 +138,34 @@ impl Store for SqliteStore {
         }
     }
 
+    /// One that fails leaves a part of the batch behind: the store has to be opened again, which forgets it.
     fn apply(&self, number: u64, rows: &Rows, _: Way) -> Result<(), StoreError> {
-        let mut writer = locked(&self.writer);
-        let batch = writer.transaction()?;
-        {
-            let (mut put, mut remove) = (batch.prepare_cached(PUT)?, batch.prepare_cached(REMOVE)?);
-            let applied = (rows::meta(APPLIED), number.to_be_bytes());
-            for (key, value) in rows.iter().chain([(applied.0.as_slice(), Some(applied.1.as_slice()))]) {
-                match value {
-                    Some(value) => put.execute(params![key, sealed(key, value)])?,
-                    None => remove.execute([key])?,
-                };
-            }
+        let mut hand = locked(&self.hand);
+        hand.begin()?;
+        hand.is_torn = true;
+        let mut put = hand.connection.prepare_cached(PUT)?;
+        let mut remove = hand.connection.prepare_cached(REMOVE)?;
+        let applied = (rows::meta(APPLIED), number.to_be_bytes());
+        for (key, value) in rows.iter().chain([(applied.0.as_slice(), Some(applied.1.as_slice()))]) {
+            match value {
+                Some(value) => put.execute(params![key, sealed(key, value)])?,
+                None => remove.execute([key])?,
+            };
         }
-        Ok(batch.commit()?)
+        drop((put, remove));
+        hand.is_torn = false;
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
         let keeper = locked(&self.keeper);
-        let checkpoint = |how: &str| {
-            keeper.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get::<_, i64>(0))
-        };
-        // Most of it beside those who write; what they wrote meanwhile, and the log's end, while they wait.
-        checkpoint("PASSIVE")?;
-        let somebody_reads = checkpoint("TRUNCATE")? != 0;
+        locked(&self.hand).commit()?;
+        checkpoint(&keeper, "PASSIVE")?;
+        let mut hand = locked(&self.hand);
+        hand.commit()?;
+        let somebody_reads = checkpoint(&hand.connection, "TRUNCATE")?;
         if somebody_reads {
-            // Then rows may still be in the log alone.
+            // Not one of ours; then rows may still be in the log alone.
             File::open(self.folder.join(WAL))?.sync_data()?;
         }
         Ok(())
@@ -173,6 +177,16 @@ impl Store for SqliteStore {
 
     fn size_on_disk(&self) -> Result<u64, StoreError> {
         Ok(self.length_of(FILE) + self.length_of(WAL))
+    }
+}
+
+/// The next start finds all in its place. Where this fails it has the log, as after a kill.
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        let mut hand = locked(&self.hand);
+        if !hand.is_torn {
+            let _ = hand.commit();
+        }
     }
 }
 
@@ -197,15 +211,20 @@ pub fn is_of_the_folder(error: &rusqlite::Error) -> bool {
     )
 }
 
-fn connect(folder: &Path, cache_kibibytes: i64, patience: Duration) -> Result<Connection, StoreError> {
+fn connect(folder: &Path, cache_kibibytes: i64) -> Result<Connection, StoreError> {
     let connection = Connection::open(folder.join(FILE))?;
-    connection.busy_timeout(patience)?;
+    connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "cache_size", -cache_kibibytes)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     // Without it a statement is planned anew for every value it is given.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
+}
+
+/// Syncs SQLite's log, and moves it into the file. Says whether somebody was in the way.
+fn checkpoint(connection: &Connection, how: &str) -> Result<bool, rusqlite::Error> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get(0))
 }
 
 /// A value as it is stored: with a checksum over it and its key in front.
@@ -216,8 +235,12 @@ fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
 fn checked<'v>(key: &[u8], sealed: &'v [u8]) -> Result<&'v [u8], StoreError> {
     match sealed.split_first_chunk::<CHECKSUM_BYTES>() {
         Some((found, value)) if *found == checksum(key, value) => Ok(value),
-        _ => Err(StoreError::Damaged { key: format!("{:?}", String::from_utf8_lossy(key)) }),
+        _ => Err(damaged(key)),
     }
+}
+
+fn damaged(key: &[u8]) -> StoreError {
+    StoreError::Damaged { key: format!("{:?}", String::from_utf8_lossy(key)) }
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
