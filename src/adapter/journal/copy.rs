@@ -87,7 +87,7 @@ impl Filling<'_> {
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.batch.insert(key, value);
         self.rows += 1;
-        if self.rows % BATCH == 0 { self.apply() } else { Ok(()) }
+        if self.rows.is_multiple_of(BATCH) { self.apply() } else { Ok(()) }
     }
 
     fn apply(&mut self) -> Result<(), StoreError> {
