@@ -14,6 +14,7 @@ use holdline_harness::network::rest::Account;
 use holdline_harness::network::switchboard::Switchboard;
 use holdline_harness::network::{LineConfig, sign};
 use serde_json::Value;
+use support::certified::{Authority, Wish};
 use support::hosted::Hosted;
 use support::proxy::{self, Fault};
 use support::served::Home;
@@ -84,9 +85,13 @@ impl Scene {
     }
 
     async fn examined(&self) -> Examined {
+        self.examined_in(&[]).await
+    }
+
+    async fn examined_in(&self, environment: &[(&str, &str)]) -> Examined {
         let lines = self.config.iter().map(|(key, value)| format!("{key} = {value}\n"));
         fs::write(self.home.path().join("holdline.toml"), lines.collect::<String>()).unwrap();
-        doctor(self.home.path(), &[]).await
+        doctor(self.home.path(), environment).await
     }
 }
 
@@ -112,6 +117,14 @@ impl Examined {
         assert!(says("message", message), "expected {message:?}: {found:#}");
         assert!(says("cure", cure), "expected {cure:?}: {found:#}");
         assert_eq!(self.code, i32::from(verdict == "failed"));
+    }
+
+    /// As [`Examined::finds`], of a fault that lets nothing come through.
+    fn finds_on_the_road(self, check: &str, message: &str, cure: &str) {
+        let is_behind =
+            |finding: &Value| matches!(finding["check"].as_str(), Some("reachable" | "signature" | "stream"));
+        let checks = self.checks.into_iter().filter(|finding| !is_behind(finding)).collect();
+        Examined { checks, ..self }.finds(check, "failed", message, cure);
     }
 
     fn verdict(&self, check: &str) -> &str {
@@ -263,6 +276,40 @@ async fn a_server_that_runs_with_other_keys_is_told_from_a_proxy_that_spoils_sig
     let examined = scene.examined().await;
     examined.finds("signature", "failed", "an unsigned request is answered 400", "insecure_no_signatures");
     drop(hosted);
+}
+
+#[tokio::test]
+async fn a_certificate_is_looked_at_as_the_network_does() {
+    let good = Wish { name: "localhost", begins_in_days: -30, ends_in_days: 60 };
+    let (soon, expired) = (Wish { ends_in_days: 5, ..good }, Wish { ends_in_days: -2, ..good });
+    let (early, other) = (Wish { begins_in_days: 3, ..good }, Wish { name: "elsewhere.example", ..good });
+    let authority = Authority::new();
+    let trusted = tempfile::NamedTempFile::new().unwrap();
+    authority.write(trusted.path());
+    let trusted = [("SSL_CERT_FILE", trusted.path().to_str().unwrap())];
+    // The road that the scene takes to be public is none: a machine's own name.
+    let look = async |wish: &Wish<'_>, trusted: &[(&str, &str)]| {
+        let mut scene = Scene::new().await;
+        let port = authority.proxy(scene.bind.to_string(), wish).await;
+        scene.url(&format!("https://localhost:{port}"));
+        scene.examined_in(trusted).await
+    };
+    let well = look(&good, &trusted).await;
+    for check in ["tls", "reachable", "signature", "stream"] {
+        assert_eq!(well.verdict(check), "ok", "{:#?}", well.checks);
+    }
+    assert_eq!(well.code, 0);
+    look(&soon, &trusted).await.finds("tls", "warning", "the certificate ends in", "renew the certificate");
+    let table = [
+        (&expired, "has expired", "renew the certificate"),
+        (&early, "is not valid yet", "clock"),
+        (&other, "is for another name", "get a certificate for the name in [public] url"),
+    ];
+    for (wish, message, cure) in table {
+        look(wish, &trusted).await.finds_on_the_road("tls", message, cure);
+    }
+    let of_nobody = look(&good, &[]).await;
+    of_nobody.finds_on_the_road("tls", "signed by nobody that this machine trusts", "public authority");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each of them needs its own part
 
 pub mod browser;
+pub mod certified;
 pub mod crowd;
 pub mod exposition;
 pub mod faulty;

@@ -161,7 +161,7 @@ fn unseen(error: reqwest::Error) -> Unseen {
             if io.kind() == std::io::ErrorKind::ConnectionRefused {
                 return Unseen::Refused;
             }
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            if let Some(tls) = said_by_tls(io) {
                 return of_tls(tls);
             }
         }
@@ -171,6 +171,12 @@ fn unseen(error: reqwest::Error) -> Unseen {
         source = error.source();
     }
     Unseen::Other(innermost)
+}
+
+/// An error of TLS is wrapped in one of input and output, and that one, on its way through the client, in a second.
+fn said_by_tls(error: &std::io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| said_by_tls(inner.downcast_ref::<std::io::Error>()?))
 }
 
 fn of_tls(error: &rustls::Error) -> Unseen {
