@@ -57,6 +57,7 @@ const BOUNDS: &[(&str, Seen)] = &[
         Nowhere("whoever asks for the same call too often is answered that it is not known"),
     ),
     ("actors/src/outbox.rs MAILBOX", In("holdline_mailbox_refusals_total")),
+    ("actors/src/outbox.rs BATCH_MAX", In("holdline_journal_batch_facts")),
     ("actors/src/parent_workflow.rs ASKS_MAX", At("run_requests")),
     (
         "actors/src/port/journal.rs ENDED_KEPT_MAX",
@@ -124,6 +125,10 @@ const BOUNDS: &[(&str, Seen)] = &[
     ("src/adapter/journal/", Nowhere("the shape of rows on disk")),
     ("src/cli/", Nowhere("of the command line, whose user sees what it says")),
     ("src/config/", Nowhere("of the operator's own file")),
+    (
+        "src/desk/letters.rs STORIES_MAX",
+        Nowhere("how much is read for one page; the next one goes on behind it"),
+    ),
     ("src/flows.rs FILES_MAX", Nowhere("of the operator's own folder; the log says so")),
     ("src/flows/stored.rs STORED_MAX", In("holdline_api_requests_total")),
     ("src/placing.rs", In("holdline_api_requests_total")),

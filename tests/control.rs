@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const CALL: &str = "CA00000000000000000000000000000001";
 const ID: &str = "01920000-0000-7000-8000-000000000001";
 const NOBODY: &str = "01920000-0000-7000-8000-0000000000ff";
+/// Stories that `GET /v1/dead-letters` reads for one answer.
+const READ_FOR_ONE_PAGE: usize = 1_000;
 
 /// Whoever uses the API.
 struct Person(Asker);
@@ -788,6 +790,34 @@ async fn a_dead_letter_is_kept_until_it_is_sent_again() {
         assert_eq!(refusal(&told), code(404, "not_found"));
     }
     receiving.abort();
+}
+
+#[tokio::test]
+async fn dead_letters_are_found_behind_any_number_of_runs_that_went_well() {
+    let hosted = Hosted::start(&[], |config| {
+        in_memory(config);
+        config.http.deny_private = false;
+    });
+    let person = Person::of(&hosted);
+    // Nobody listens at port 9, and there is no second attempt: that was its last one.
+    let ask = json!({ "type": "http/request", "retry": { "attempts": 1 },
+        "parameters": { "url": "http://127.0.0.1:9/" } });
+    let (failed, _) = person.begin(json!({ "actions": [ask] })).await;
+    person.ended(&failed).await;
+    let refused = json!({ "type": "variable_set", "parameters": { "key": "x", "value": "=1 / 0" } });
+    let (wrong, _) = person.begin(json!({ "actions": [refused] })).await;
+    assert_eq!(person.ended(&wrong).await["end_reason"], "failed");
+    let mut newest = String::new();
+    for _ in 0..READ_FOR_ONE_PAGE {
+        newest = person.begin(json!({ "actions": [] })).await.0;
+    }
+    person.ended(&newest).await;
+    let first = person.0.get("/v1/dead-letters").await.json();
+    assert_eq!(first["result"], json!([]), "one answer reads so many and no more");
+    let token = first["next_page_token"].as_str().expect("there is more to be read");
+    let second = person.0.get(&format!("/v1/dead-letters?page_token={token}")).await.json();
+    let found: Vec<&Value> = second["result"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
+    assert_eq!((found, &second["next_page_token"]), (vec![&json!(failed)], &Value::Null), "{second}");
 }
 
 #[tokio::test]

@@ -21,13 +21,16 @@ use crate::web::problem::{Code, Problem};
 
 /// Stories read at once while dead ones are looked for.
 const BATCH: usize = 100;
+/// Stories read for one page. Most are of what went well, and a month of them must not be read for one answer: whoever
+/// wants older letters asks for the next page, however few are on this one.
+const STORIES_MAX: usize = 1_000;
 
 impl Desk {
-    /// Newest first.
-    pub async fn dead_letters(&self, page: &Page) -> Result<Vec<Row>, Problem> {
+    /// Newest first: a page of them, and where to go on when more was to be read than one answer is worth.
+    pub async fn dead_letters(&self, page: &Page) -> Result<(Vec<Row>, Option<Cursor>), Problem> {
         let mut after = page.after.as_ref().map(|cursor| cursor.created_ms);
         let mut rows = Vec::new();
-        loop {
+        for _ in 0..STORIES_MAX / BATCH {
             let list = List { kind: Kind::DeliveriesAndRuns, open: false, after, limit: BATCH };
             let stories = self.journal.send(list).await.map_err(gone)?.map_err(unreadable)?;
             let read = stories.len();
@@ -46,13 +49,14 @@ impl Desk {
                 };
                 rows.push(Row { cursor: Cursor { created_ms: place, id }, value });
                 if rows.len() >= page.wanted() {
-                    return Ok(rows);
+                    return Ok((rows, None));
                 }
             }
             if read < BATCH {
-                return Ok(rows);
+                return Ok((rows, None));
             }
         }
+        Ok((rows, after.map(|place| Cursor { created_ms: place, id: String::new() })))
     }
 
     /// Asks for it again; a step goes on as a run with the id `goes_on_as`. A message that is under way already is left

@@ -59,10 +59,16 @@ impl Page {
     }
 
     /// The answer, from up to [`Page::wanted`] rows.
-    pub fn answer(&self, mut rows: Vec<Row>) -> Value {
+    pub fn answer(&self, rows: Vec<Row>) -> Value {
+        self.answer_to(rows, None)
+    }
+
+    /// As [`Page::answer`], from a search that was broken off at `read_to`.
+    pub fn answer_to(&self, mut rows: Vec<Row>, read_to: Option<Cursor>) -> Value {
         let more = rows.len() > self.size;
         rows.truncate(self.size);
-        let next = rows.last().filter(|_| more).map(|row| row.cursor.to_token());
+        let last = rows.last().filter(|_| more).map(|row| &row.cursor);
+        let next = last.or(read_to.as_ref()).map(Cursor::to_token);
         let result: Vec<Value> = rows.into_iter().map(|row| row.value).collect();
         json!({ "result": result, "next_page_token": next })
     }

@@ -25,8 +25,7 @@ pub fn retry_in_ms(
             node.retry.as_ref().or(script.retry.as_ref())?
         }
     };
-    let wanted = retry.retryable.contains(&class)
-        || matches!(class, ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Limit);
+    let wanted = retry.retryable.contains(&class) || may_pass(class);
     if attempts >= retry.attempts || !wanted || retry.non_retryable.contains(&class) {
         return None;
     }
@@ -39,6 +38,11 @@ pub fn retry_in_ms(
 }
 
 /// Nobody is on the line: the result is worth waiting for.
+/// Whether another attempt may go better, unless the action says otherwise.
+pub fn may_pass(class: ErrorClass) -> bool {
+    matches!(class, ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Limit)
+}
+
 fn is_main(reference: ReferenceKind) -> bool {
     matches!(reference, ReferenceKind::Workflow | ReferenceKind::Api)
 }

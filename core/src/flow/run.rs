@@ -10,6 +10,7 @@ use super::expression::Kept;
 use super::fact::{Begun, FactError, Pushed, RunFact, VERSION};
 use super::flows::{Flows, NoFlows};
 use super::history::{Entry, History, Outcome};
+use super::policy;
 use super::script::{ActionNode, Script};
 use super::stack::List;
 use super::state::{PUSHED, State};
@@ -452,11 +453,14 @@ impl Run {
         self.state.over.as_deref()
     }
 
-    /// The step that ended the run after its last attempt: nothing, when it ended otherwise or had one attempt only.
+    /// The step that ended the run after its last attempt, be it the only one: nothing, when it ended otherwise, or by
+    /// an error that another attempt would not mend.
     pub fn gave_up_at(&self) -> Option<&Entry> {
         self.state.over.as_ref().filter(|over| over.reason == EndReason::Failed)?;
         let last = self.state.history.entry(self.state.history.newest())?;
-        (last.outcome == Some(Outcome::Failed) && last.attempts > 1).then_some(last)
+        let may_pass =
+            last.attempts > 1 || last.error.as_ref().is_some_and(|error| policy::may_pass(error.class));
+        (last.outcome == Some(Outcome::Failed) && may_pass).then_some(last)
     }
 
     /// How far it has grown, for the invariants that bound it.

@@ -12,7 +12,7 @@ pub static ROUTES: &[Route] = &[
     Route {
         method: Method::GET,
         path: "/v1/dead-letters",
-        about: "Messages that nobody took and steps that ran out of attempts, newest first.",
+        about: "Messages that nobody took and steps that ran out of attempts, newest first. A page may hold few or none and still have a next.",
         query: &["page_size", "page_token"],
         body: Body::None,
         answers: &[(200, "a page of dead letters")],
@@ -33,7 +33,8 @@ pub static ROUTES: &[Route] = &[
 
 async fn list(mut asked: Asked) -> Result<HttpResponse, Problem> {
     let page = Page::take(&mut asked.query)?;
-    Ok(fresh(&page.answer(asked.room.desk.dead_letters(&page).await?)))
+    let (rows, read_to) = asked.room.desk.dead_letters(&page).await?;
+    Ok(fresh(&page.answer_to(rows, read_to)))
 }
 
 async fn redrive(asked: Asked) -> Result<HttpResponse, Problem> {
