@@ -43,6 +43,23 @@ impl<M: Machine> Driver<M> {
     pub fn decided_ms(&self) -> u64 {
         self.decided_ms
     }
+
+    /// Takes effects of one kind out of what is held, in their order and at most so many, each with the time of its
+    /// decision: what goes to the disk anyway may go together. They pass what stands between them, so this is only for
+    /// effects that nothing of another kind has to precede.
+    pub fn take_held(&mut self, most: usize, wanted: impl Fn(&M::Effect) -> bool) -> Vec<(u64, M::Effect)> {
+        let mut taken = Vec::new();
+        let mut kept = VecDeque::with_capacity(self.held.len());
+        for (decided_ms, effect) in self.held.drain(..) {
+            if taken.len() < most && wanted(&effect) {
+                taken.push((decided_ms, effect));
+            } else {
+                kept.push_back((decided_ms, effect));
+            }
+        }
+        self.held = kept;
+        taken
+    }
 }
 
 /// An actor that owns a machine.
@@ -169,5 +186,40 @@ pub trait Owner: Actor<Context = Context<Self>> {
             }));
             self.driver().timer = Some((due, handle));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Idle;
+
+    impl Machine for Idle {
+        type Input = ();
+        type Effect = u32;
+
+        fn handle(&mut self, _: Now, (): (), _: &mut Vec<u32>) {}
+
+        fn wake(&mut self, _: Now, _: &mut Vec<u32>) {}
+
+        fn wake_at(&self) -> Option<Tick> {
+            None
+        }
+
+        fn is_over(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn effects_of_one_kind_are_taken_in_their_order_and_no_more_than_wanted() {
+        let mut driver = Driver::new(Clock::start(), Idle);
+        driver.held.extend([(1, 10), (1, 11), (2, 20), (3, 13), (3, 30)]);
+        let tens = |effect: &u32| effect.is_multiple_of(10);
+        assert_eq!(driver.take_held(2, tens), [(1, 10), (2, 20)]);
+        assert_eq!(driver.take_held(2, tens), [(3, 30)]);
+        assert_eq!(driver.take_held(2, tens), []);
+        assert_eq!(driver.held, [(1, 11), (3, 13)]);
     }
 }

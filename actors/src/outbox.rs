@@ -19,6 +19,10 @@ use std::sync::Arc;
 /// Places for deliveries; one that finds none stays in the journal, and is sent after the next start.
 const MAILBOX: usize = 4096;
 
+/// Facts that are written together. Many receivers answer while one batch is on its way to the disk, and each of them
+/// would wait for a batch of its own.
+const BATCH_MAX: usize = 64;
+
 /// How an owner of runs reaches other systems.
 #[derive(Clone)]
 pub struct Outside {
@@ -189,8 +193,10 @@ impl Owner for Outbox {
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) -> Done {
         match effect {
             Effect::Record { id, fact } => {
-                let wall_ms = self.driver.decided_ms();
-                let batch = vec![Entry { key: Key::Delivery(id), wall_ms, fact: Fact::Outbox(fact) }];
+                let first = (self.driver.decided_ms(), Effect::Record { id, fact });
+                let more =
+                    self.driver.take_held(BATCH_MAX - 1, |effect| matches!(effect, Effect::Record { .. }));
+                let batch = std::iter::once(first).chain(more).filter_map(entry).collect();
                 let writing = append(&self.journal, batch).into_actor(self);
                 ctx.spawn(writing.map(move |written, actor, ctx| {
                     if written.is_err() {
@@ -224,6 +230,13 @@ impl Owner for Outbox {
         }
         Done::Now
     }
+}
+
+/// A fact is written for what has happened already, so nothing has to precede it; what follows from it, and may only
+/// be done once it is written, stands behind it.
+fn entry((wall_ms, effect): (u64, Effect)) -> Option<Entry> {
+    let Effect::Record { id, fact } = effect else { return None };
+    Some(Entry { key: Key::Delivery(id), wall_ms, fact: Fact::Outbox(fact) })
 }
 
 fn opened(rows: Vec<Row>) -> Vec<Input> {
