@@ -287,6 +287,27 @@ async fn receivers_get_what_they_asked_for_signed_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_chain_that_may_not_go_on_is_told_of() {
+    let hosted = Hosted::start(&[("again", "on_complete: again\ntasks: [{ type: empty }]\n")], in_memory);
+    let mut ear = Ear::open(&hosted.control(), "", None).await;
+    begin(&hosted, json!({ "flow_id": "again" })).await;
+    let mut begun = 0;
+    let refused = loop {
+        let event = ear.next().await.unwrap().data;
+        match event["type"].as_str() {
+            Some("activeflow.created") => begun += 1,
+            Some("activeflow.on_complete_refused") => break event["data"].clone(),
+            _ => {}
+        }
+    };
+    assert_eq!(
+        (begun, &refused["refused_flow_id"], &refused["complete_count"]),
+        (5, &json!("again"), &json!(4))
+    );
+    assert!(refused["end_detail"].as_str().unwrap().contains("on_complete"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_delivery_that_fails_is_tried_again_before_whatever_follows() {
     let receiver = Receiver::start();
     receiver.answers(&[204, 500, 503, 204, 404]);

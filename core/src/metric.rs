@@ -179,6 +179,8 @@ families! {
     EVENT_GAPS: Counter, "holdline_event_gaps_total";
     /// Listeners to events.
     EVENT_LISTENERS: Gauge, "holdline_event_listeners";
+    /// Listeners that took nothing for so long that their connection was closed.
+    EVENT_LISTENERS_CUT: Counter, "holdline_event_listeners_cut_total";
 
     /// What became of actors that died.
     ACTOR_DEATHS: Counter, "holdline_actor_restarts_total", "actor" = KINDS_OF_ACTORS, "how" = DEATHS;

@@ -22,6 +22,11 @@ use socket2::SockRef;
 pub struct Wire(Arc<OwnedFd>);
 
 impl Wire {
+    #[cfg(test)]
+    pub fn of(handle: OwnedFd) -> Wire {
+        Wire(Arc::new(handle))
+    }
+
     /// Ends the connection in both directions, now.
     pub fn cut(&self) -> io::Result<()> {
         SockRef::from(&*self.0).shutdown(Shutdown::Both)

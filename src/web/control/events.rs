@@ -11,7 +11,8 @@ use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, rt};
 use futures::stream;
 use holdline_actors::feed::{Gap, Listener, Taken};
-use holdline_core::CallId;
+use holdline_actors::tally::Tally;
+use holdline_core::{CallId, metric};
 use tokio::time::{Instant, Interval, interval_at};
 
 use crate::serve::Wire;
@@ -49,7 +50,7 @@ async fn listen(mut asked: Asked) -> Result<HttpResponse, Problem> {
     let listener = feed.listen(last).map_err(|full| Problem::new(Code::Unavailable, full.to_string()))?;
     let pulse = Arc::new(AtomicU64::new(0));
     if let Some(wire) = asked.request.conn_data::<Wire>() {
-        rt::spawn(watch(wire.clone(), Arc::clone(&pulse)));
+        rt::spawn(watch(wire.clone(), Arc::clone(&pulse), Arc::clone(&asked.room.watch.tally)));
     }
     let beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     let listening = Listening { listener, call, pulse, beat, greeted: false };
@@ -116,7 +117,7 @@ fn written(taken: &Taken) -> String {
 
 /// A listener that takes nothing stops its connection's task, so nothing inside it can end it. It comes back, and says
 /// what it has heard.
-async fn watch(wire: Wire, pulse: Arc<AtomicU64>) {
+async fn watch(wire: Wire, pulse: Arc<AtomicU64>, tally: Arc<Tally>) {
     let mut look = interval_at(Instant::now() + STUCK, STUCK);
     let mut heard = None;
     // Only we are left: the stream is over.
@@ -125,6 +126,7 @@ async fn watch(wire: Wire, pulse: Arc<AtomicU64>) {
         let now = Some(pulse.load(Ordering::Relaxed));
         if heard == now && Arc::strong_count(&pulse) > 1 {
             tracing::info!("a listener takes no events; its connection is closed");
+            tally.count(&metric::EVENT_LISTENERS_CUT, &[]);
             let _ = wire.cut();
             return;
         }
@@ -141,3 +143,53 @@ const BEAT: &[u8] = b": beat\n\n";
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// One that is alive asks for more with every beat.
 const STUCK: Duration = Duration::from_secs(40);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use holdline_actors::clock::Clock;
+    use holdline_actors::feed::Feed;
+
+    use super::*;
+
+    fn listening(feed: &Arc<Feed>) -> Listening {
+        let beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        let listener = feed.listen(None).unwrap();
+        Listening { listener, call: None, pulse: Arc::default(), beat, greeted: false }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_hears_that_its_connection_is_alive_while_nothing_happens() {
+        let mut listening = listening(&Arc::new(Feed::new(Clock::start())));
+        let began = Instant::now();
+        for (said, after_s) in [(GREETING, 0), (BEAT, 15), (BEAT, 30)] {
+            let (piece, next) = listening.next().await.unwrap();
+            assert_eq!((piece.unwrap(), began.elapsed().as_secs()), (Bytes::from_static(said), after_s));
+            listening = next;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_takes_nothing_is_cut_off_and_counted_and_one_that_takes_beats_is_not() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.set_nonblocking(true).unwrap();
+        let (pulse, tally) = (Arc::new(AtomicU64::new(1)), Arc::new(Tally::default()));
+        let watching = tokio::spawn(watch(Wire::of(near.into()), Arc::clone(&pulse), Arc::clone(&tally)));
+        let is_open = |far: &mut UnixStream| far.read(&mut [0]).is_err();
+        for _ in 0..10 {
+            tokio::time::advance(HEARTBEAT).await;
+            pulse.fetch_add(1, Ordering::Relaxed);
+        }
+        assert!(is_open(&mut far) && !watching.is_finished());
+        watching.await.unwrap();
+        assert!(!is_open(&mut far), "its connection is over");
+        assert_eq!(tally.counted(&metric::EVENT_LISTENERS_CUT, &[]), 1);
+
+        let (near, _far) = UnixStream::pair().unwrap();
+        // Its answer is over: nobody but the one that watches has the pulse.
+        watch(Wire::of(near.into()), Arc::default(), Arc::clone(&tally)).await;
+        assert_eq!(tally.counted(&metric::EVENT_LISTENERS_CUT, &[]), 1);
+    }
+}
