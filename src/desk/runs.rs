@@ -102,6 +102,13 @@ impl Desk {
         }
     }
 
+    /// Waits until the first turn of a run that was begun is on disk, so that whoever began it is told where it stands.
+    pub async fn first_turn(&self, run: RunId) {
+        // A command that changes nothing, since no action has this id; its refusal comes behind that turn.
+        let stale = Command::Execute { current_action_id: Some(String::new()), actions: None };
+        let _ = self.command_story(run, run, stale, None).await;
+    }
+
     fn id(&self, id: Id) -> RunId {
         RunId(match id {
             Id::New => (self.mint)(self.clock.now().wall_ms),

@@ -256,6 +256,7 @@ async fn begin(asked: Asked) -> Result<HttpResponse, Problem> {
     };
     let webhook = webhook_uri.filter(|uri| !uri.is_empty()).map(|uri| receiver(&uri)).transpose()?;
     let run = desk.begin(NewRun { id, script, reference, variables, on_complete, webhook }).await?;
+    desk.first_turn(run).await;
     let mut view = view(&asked, run).await?;
     if let Some(view) = view.as_object_mut() {
         view.insert("dropped_variables".to_owned(), json!(dropped));
@@ -315,6 +316,7 @@ async fn stop(asked: Asked) -> Result<HttpResponse, Problem> {
 async fn retry(asked: Asked) -> Result<HttpResponse, Problem> {
     let Retry { from_action } = asked.json()?;
     let run = asked.room.desk.retry(id(&asked)?, from_action.as_deref(), Id::of_key(&asked)?).await?;
+    asked.room.desk.first_turn(run).await;
     Ok(created(&format!("/v1/activeflows/{run}"), &view(&asked, run).await?))
 }
 
