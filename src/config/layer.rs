@@ -38,7 +38,10 @@ pub(super) fn merge(sources: &Sources) -> Merged {
                 origin: Origin::File { file: shown, line: 0, column: 0 },
                 path: String::new(),
                 code: "unreadable",
-                message: format!("can't read it: {error}"),
+                message: format!(
+                    "expected a readable configuration file, but {error}. Correct --config, or leave it out: without \
+                     a file the defaults hold"
+                ),
                 suggestion: None,
             }),
         }
