@@ -9,7 +9,7 @@ use holdline::config::{Config, JournalKind, Role, Secret, Token};
 use holdline_harness::network::caller::Act;
 use holdline_harness::network::real::Network;
 use holdline_harness::network::{LineConfig, StatusEvent};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::browser::{Key, Page, page};
 use support::hosted::Hosted;
 use tokio::io::copy_bidirectional;
@@ -316,6 +316,53 @@ async fn a_page_whose_server_was_gone_for_a_while_says_so_and_catches_up() {
     caller.hangs_up().await;
     page.until_reads(".calls.ended a.row", "+14155550109").await;
     page.complaints.retain(|line| !line.contains("net::ERR_"));
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_call_is_commanded_exported_and_stopped_by_buttons() {
+    let Some(mut page) = page().await else { return };
+    let hosted = hosted(|_| {});
+    open(&mut page, &hosted.control()).await;
+    let caller = Caller::rings(&hosted, "menu", "+14155550106");
+    page.click(".calls.live a.row").await;
+    page.until_reads(".now .step", "choice").await;
+    caller.presses("12").await;
+    page.until_reads(".now .step", "mirror").await;
+    push(&mut page, "Interrupt").await;
+    page.until_reads(".notice.shown", "Interrupted").await;
+    page.until_reads(".now .step", "choice").await;
+    push(&mut page, "Say…").await;
+    page.until("document.activeElement.name === 'text'").await;
+    page.write("One moment, please.").await;
+    page.picture("say").await;
+    page.click("dialog[open] button.primary").await;
+    page.until_reads(".notice.shown", "said").await;
+    page.until("!document.querySelector('dialog')").await;
+    // It is said by the network, which waits for the keys itself from then on, and can't be told to stop.
+    page.until_reads(".now", "No stream").await;
+    push(&mut page, "Interrupt").await;
+    page.until_reads(".notice.shown", "can't be cut short from here").await;
+    caller.presses("12").await;
+    page.until_reads(".now .step", "mirror").await;
+
+    // What would be saved by the browser is read here.
+    page.eval("URL.createObjectURL = (file) => { window.exported = file; return 'data:,' }").await;
+    push(&mut page, "Export").await;
+    let exported = page.until("window.exported && window.exported.text()").await;
+    let exported: Value = serde_json::from_str(exported.as_str().unwrap()).unwrap();
+    assert_eq!(exported["call"]["from"], "+14155550106");
+    assert!(exported["timeline"].as_array().is_some_and(|rows| rows.len() > 5), "{exported:#}");
+
+    page.click(".panel header a[href*=activeflows]").await;
+    page.until_reads("h1", "menu-line").await;
+    push(&mut page, "Stop…").await;
+    page.until_reads("dialog[open]", "its call with it").await;
+    page.click("dialog[open] button.danger").await;
+    page.until_reads(".facts .state", "stopped").await;
+    caller.hears_the_end().await;
+    // The browser itself complains of the refusal above.
+    page.complaints.retain(|line| !line.contains("409 (Conflict)"));
     page.close().await;
 }
 
