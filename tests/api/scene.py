@@ -8,7 +8,7 @@ import urllib.request
 
 control, public, holdline = sys.argv[1:]
 HEADERS = {"authorization": "Bearer fuzz", "content-type": "application/json"}
-LIVE, ENDED, RUNS = 8, 2, 12
+LIVE, ENDED, RUNS, LETTERS = 8, 2, 12, 4
 
 
 def ask(method, path, body=None):
@@ -29,6 +29,10 @@ def calls(state):
     return [call["sid"] for call in ask("GET", f"/v1/calls?page_size=100&state={state}")["result"]]
 
 
+def letters():
+    return [letter["id"] for letter in ask("GET", "/v1/dead-letters?page_size=100")["result"]]
+
+
 def place(workflow, count):
     return subprocess.Popen([holdline, "call", workflow, "--server", public, "--calls", str(count)], stdout=2, stdin=subprocess.DEVNULL)
 
@@ -39,6 +43,10 @@ place("line", LIVE)
 live = until("live calls", lambda: len(calls("live")) == LIVE and calls("live"))
 asleep = [{"type": "sleep", "parameters": {"duration": "10m"}}]
 fails = [{"type": "http/request", "parameters": {"url": "http://127.0.0.1:9/"}, "retry": {"attempts": 1}}]
+# Nobody listens there, so it is a letter that nobody took.
+owes = [{"type": "webhook_send", "parameters": {"uri": "http://127.0.0.1:9/", "data": "{}"}}]
+for _ in range(LETTERS):
+    ask("POST", "/v1/activeflows", {"actions": owes})
 runs = [ask("POST", "/v1/activeflows", {"actions": actions})["id"] for actions in [asleep, fails] * (RUNS // 2)]
 
 found = {
@@ -47,12 +55,14 @@ found = {
     "files": [f"{call}-1.wav" for call in live],
     "runs": runs,
     "flows": ["hello", "line"],
+    "letters": until("messages and steps that died", lambda: len(letters()) == LETTERS + RUNS // 2 and letters()),
 }
 where = [
     ("^/v1/calls/", "call", "calls"),
     ("^/v1/calls/", "file", "files"),
     ("^/v1/activeflows/", "id", "runs"),
     ("^/v1/flows/", "id", "flows"),
+    ("^/v1/dead-letters/", "id", "letters"),
 ]
 for name, values in found.items():
     print(f"[dictionaries.{name}]\nvalues = {json.dumps(values)}")
