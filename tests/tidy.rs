@@ -158,6 +158,14 @@ fn every_link_in_the_docs_leads_somewhere() {
 }
 
 #[test]
+fn the_story_in_the_docs_goes_as_it_is_told() {
+    let document = text(&root().join("docs/testing.md")).unwrap();
+    let told = document.split("```text\n").nth(1).and_then(|after| after.split("```").next()).unwrap();
+    assert!(told.contains("caller presses 2"), "the first block of docs/testing.md is its story");
+    holdline_harness::Story::new(told).must_go_as_told();
+}
+
+#[test]
 fn links_and_headings_are_read_as_they_are_shown() {
     let document = "# Two words: here\n[a](b.md#c) and ![i](i.png \"title\")\n```\n[no](code)\n# no heading\n```\n`[no](inline)`";
     assert_eq!(links(document), ["b.md#c", "i.png"]);
